@@ -1,0 +1,43 @@
+"""What a scenario needs of a cluster, checked before anything is changed; all problems are reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hazd.cluster.port import Cluster
+from hazd.errors import EnvironmentProblem
+from hazd.model import Manifest
+from hazd.scenario import Scenario
+
+
+def is_schedulable(node: Manifest) -> bool:
+    """Whether the scheduler would put an ordinary pod there: Ready, not cordoned, no NoSchedule or NoExecute taint."""
+    spec, conditions = node.get("spec") or {}, (node.get("status") or {}).get("conditions") or []
+    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    tainted = any(item.get("effect") in ("NoSchedule", "NoExecute") for item in spec.get("taints") or [])
+    return ready and not tainted and not spec.get("unschedulable")
+
+
+async def check_needs(cluster: Cluster, scenarios: Iterable[Scenario]) -> None:
+    """Raises EnvironmentProblem with every unmet need of these scenarios, a line each."""
+    problems: list[str] = []
+    nodes = await cluster.list("Node")
+    ready = [node["metadata"]["name"] for node in nodes if is_schedulable(node)]
+    needs: dict[str, list[str]] = {}
+    for item in scenarios:
+        if len(ready) < item.workers:
+            names = ", ".join(ready) or "none"
+            problems.append(
+                f"{item.name} needs {item.workers} schedulable nodes, this cluster has {len(ready)} ({names})"
+            )
+        for need in item.needs:
+            needs.setdefault(need, []).append(item.name)
+    for need, names_of in needs.items():
+        missing = await cluster.provide(need)
+        if missing:
+            problems.append(f"{', '.join(names_of)} needs {need}: {missing}")
+    if problems:
+        raise EnvironmentProblem("\n".join(problems), "nothing was changed; `hazd list` shows what each scenario needs")
+
+
+__all__ = ["check_needs", "is_schedulable"]

@@ -1,0 +1,315 @@
+"""The order of a trial, and nothing else: set up, wait, warm up, disrupt under traffic, settle, take down.
+
+Every step here is a call into one of the layers below. Teardown is shielded from cancellation, bounded in time and
+does everything it can even when one thing fails; what it could not do is written into the trial and said aloud.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+import yaml
+
+from hazd import __version__
+from hazd.clock import unix_ns
+from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
+from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_hazd_error
+from hazd.fleet import Fleet, Worker
+from hazd.journal import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
+from hazd.manifests import find_workload
+from hazd.model import Manifest, Observer, Progress, Ref, Trial
+from hazd.needs import check_needs
+from hazd.recorder import Recorder
+from hazd.removal import remove_namespace
+from hazd.scenario import Scenario
+from hazd.stage import Stage
+from hazd.vantage import vantage_nodes
+from hazd.workload.manifests import namespace_manifest, worker_pod
+
+TEARDOWN_S = 90.0
+
+
+async def run_trials(
+    cluster: Cluster,
+    images: Images,
+    scenarios: Mapping[str, Scenario],
+    trials: tuple[Trial, ...],
+    folder: Path,
+    observer: Observer,
+    argv: list[str],
+    *,
+    keep_going: bool = False,
+) -> None:
+    """Run the trials one after the other and leave their journal in `folder`.
+
+    A folder that has some of them complete is carried on with: those are not run again. A trial that fails for a
+    reason of the environment is written down as failed and raised (keep_going: after all the others); a cancelled one
+    is written down as interrupted. Both leave nothing of the trial in the cluster.
+    """
+    names = [trial.name for trial in trials]
+    if len(set(names)) != len(names):
+        raise UsageError(f"two trials have the same name: {', '.join(names)}")
+    await check_needs(cluster, {trial.scenario: scenarios[trial.scenario] for trial in trials}.values())
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    meta = {
+        "schema": SCHEMA,
+        "run": folder.name,
+        "hazd": __version__,
+        "started_ns": unix_ns(),
+        "scenario": ",".join(dict.fromkeys(trial.scenario for trial in trials)),
+        "cluster": asdict(cluster.info),
+        "argv": argv,
+        "trials": [{"name": trial.name, "scenario": trial.scenario, "fixes": list(trial.fixes)} for trial in trials],
+    }
+    write_json(folder / RUN_FILE, meta)
+    observer(Progress("run", {"trials": names, "path": str(folder)}))
+    failed: HazdError | None = None
+    for index, trial in enumerate(trials):
+        data = {"name": trial.name, "fixes": list(trial.fixes), "scenario": trial.scenario}
+        if trial_state(folder / "trials" / trial.name) == "complete":
+            observer(Progress("note", {"text": f"{trial.name} is complete already"}))
+            continue
+        discard_trial(folder / "trials" / trial.name)
+        observer(Progress("trial", data | {"index": index + 1, "of": len(trials)}))
+        try:
+            await OneTrial(cluster, scenarios[trial.scenario], trial, images, folder, index, observer).run()
+        except HazdError as error:
+            if not keep_going:
+                raise
+            failed = failed or error
+            observer(Progress("note", {"text": f"{trial.name} failed: {error.message}"}))
+        observer(Progress("trial-done", {"name": trial.name, "path": str(folder / "trials" / trial.name)}))
+    if failed is not None:
+        raise failed
+
+
+def namespace_of(run: str, index: int) -> str:
+    """A trial's namespace: DNS label rules (RFC 1123), at most 63 characters."""
+    return re.sub(r"[^a-z0-9-]+", "-", f"hazd-{run}".lower())[:58].strip("-") + f"-{index}"
+
+
+class OneTrial:
+    """One trial under way; run() is the order of things."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        scenario: Scenario,
+        trial: Trial,
+        images: Images,
+        folder: Path,
+        index: int,
+        observer: Observer,
+    ) -> None:
+        self.cluster = cluster
+        self.scenario = scenario
+        self.trial = trial
+        self.images = images
+        self.run_name = folder.name
+        self.namespace = namespace_of(folder.name, index)
+        self.observer = observer
+        self.folder = folder / "trials" / trial.name
+        self.writer = TrialWriter(self.folder, self._meta())
+        self.labels = {**MANAGED_BY, RUN_LABEL: folder.name}
+        self.phases: dict[str, int] = {}
+        self.fleet = Fleet(cluster, self.writer)
+        self.checks: list[dict[str, Any]] = []
+        self.problems: list[str] = []
+        self.owns_namespace = False
+        self.stage: Stage | None = None
+        self.recorder: Recorder | None = None
+
+    def _meta(self) -> dict[str, Any]:
+        trial = self.trial
+        kept = ("name", "scenario", "fixes", "rate", "warmup_s", "settle_s", "replicas", "timeout_s")
+        return {name: getattr(trial, name) for name in kept} | {
+            "schema": SCHEMA,
+            "run": self.run_name,
+            "options": dict(trial.options),
+            "settings": dict(trial.settings),
+            "expect": list(trial.traffic.expect),
+            "streams": [asdict(stream) for stream in trial.traffic.streams],
+            "cluster": asdict(self.cluster.info),
+            "namespace": self.namespace,
+            "started_ns": unix_ns(),
+            "phases": {},
+            "workers": [],
+            "served": {},
+            "checks": [],
+            "notes": [],
+            "error": "",
+        }
+
+    def step(self, text: str) -> None:
+        self.observer(Progress("step", {"text": text}))
+
+    async def run(self) -> None:
+        state = "interrupted"
+        try:
+            async with anyio.create_task_group() as tasks:
+                await self._whole(tasks)
+                state = "complete"
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            error = first_hazd_error(group)
+            state = "failed" if error or not _only_cancelled(group) else state
+            if error is None:
+                raise
+            self.writer.update(error=error.message)
+            raise error from group
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._take_down()
+            self.writer.update(
+                phases=self.phases,
+                workers=[worker.account() for worker in self.fleet.workers],
+                served=self.recorder.served if self.recorder else {},
+                checks=self.checks,
+                notes=self.problems,
+                ended_ns=unix_ns(),
+            )
+            self.writer.close(state)
+
+    async def _whole(self, tasks: anyio.abc.TaskGroup) -> None:
+        workload, service = find_workload(self.trial.setup.documents)
+        self.step("namespace")
+        await self._make_namespace()
+        template_labels = workload["spec"]["template"]["metadata"]["labels"]
+        self.recorder = Recorder(
+            self.cluster, self.namespace, self.writer, self.observer, str(template_labels.get("app", ""))
+        )
+        await self.recorder.open(tasks)
+        await self._deploy()
+        ref = Ref(workload["kind"], workload["metadata"]["name"], self.namespace)
+        self.stage = Stage(self.cluster, self.trial, ref, self.images.app_next, self.recorder.add)
+        self.step("workload becomes ready")
+        await self.stage.rollout_status()
+        self.step("traffic workers")
+        await self.fleet.launch(await self._worker_manifests())
+        self.step("first answers")
+        await self.fleet.prepare(await self._traffic(service))
+        await self._under_traffic()
+
+    async def _under_traffic(self) -> None:
+        assert self.stage is not None
+        assert self.recorder is not None
+        self.phases["traffic_start_ns"] = await self.fleet.start()
+        self.step("warm-up")
+        try:
+            async with anyio.create_task_group() as polling:
+                polling.start_soon(self.fleet.poll, self._tell)
+                await self._disrupt()
+                polling.cancel_scope.cancel()
+        finally:
+            # Also on an error or Ctrl-C: what was sent is finished, recorded and fetched, within one time-out.
+            with anyio.move_on_after(self.trial.traffic.timeout_s + 15, shield=True) as scope:
+                self.phases["traffic_end_ns"] = await self.fleet.stop()
+                await self.fleet.poll(self._tell)
+            if scope.cancelled_caught:
+                self.problems.append("not every record could be fetched from the workers in time")
+        self.step("the app's own counts")
+        await self.recorder.finish_logs()
+
+    async def _disrupt(self) -> None:
+        assert self.stage is not None
+        await anyio.sleep(self.trial.warmup_s)
+        self.step(f"disruption: {self.scenario.name}")
+        self.phases["disrupt_start_ns"] = unix_ns()
+        with anyio.move_on_after(self.trial.timeout_s) as scope:
+            await self.scenario.disrupt(self.stage)
+        self.phases["disrupt_end_ns"] = unix_ns()
+        if scope.cancelled_caught:
+            raise TimedOut(f"{self.scenario.name} did not end in {self.trial.timeout_s:g} s", "raise --timeout")
+        self.step("settling")
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Terminating pods belong to the disruption: settling begins when the last of them is gone."""
+        assert self.recorder is not None
+        with anyio.move_on_after(self.trial.timeout_s):
+            while self.recorder.terminating:
+                await anyio.sleep(0.1)
+        await anyio.sleep(self.trial.settle_s)
+        self.phases["settle_end_ns"] = unix_ns()
+
+    async def _make_namespace(self) -> None:
+        try:
+            await self.cluster.create(namespace_manifest(self.namespace, self.labels))
+        except AlreadyExists:
+            raise UsageError(
+                f"namespace {self.namespace} exists already and is not this run's",
+                "choose another --out, or `hazd clean` if a killed run left it",
+            ) from None
+        self.owns_namespace = True
+
+    async def _deploy(self) -> None:
+        self.step("workload")
+        documents = [self._mine(doc) for doc in self.trial.setup.documents]
+        (self.folder / "manifests.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
+        for doc in documents:
+            await self.cluster.create(doc)
+
+    def _mine(self, doc: Manifest) -> Manifest:
+        meta = {**doc["metadata"], "namespace": self.namespace}
+        meta["labels"] = {**(meta.get("labels") or {}), **self.labels}
+        return {**doc, "metadata": meta}
+
+    async def _worker_manifests(self) -> list[Manifest]:
+        nodes = await vantage_nodes(self.cluster, self.trial.vantage)
+        return [
+            worker_pod(
+                name=f"hazd-worker-{number}",
+                namespace=self.namespace,
+                node=nodes[number % len(nodes)],
+                image=self.images.worker,
+                labels=self.labels,
+            )
+            for number in range(max(self.trial.workers, len(nodes)))
+        ]
+
+    async def _traffic(self, service: Manifest) -> Any:
+        made = await self.cluster.get(Ref("Service", service["metadata"]["name"], self.namespace))
+        address, port = made["spec"]["clusterIP"], made["spec"]["ports"][0]["port"]
+        path = str(self.trial.settings.get("path", "/"))
+        pods = self.trial.replicas if self.trial.settings.get("sample", True) else 0
+        return dataclasses.replace(self.trial.traffic, url=f"http://{address}:{port}{path}", preflight_pods=pods)
+
+    def _tell(self, workers: list[Worker]) -> None:
+        kinds: dict[str, int] = {}
+        totals = {"ok": 0, "due": 0, "not_sent": 0}
+        for worker in workers:
+            for name in totals:
+                totals[name] += int(worker.status.get(name, 0))
+            for kind, count in worker.status.get("failed", {}).items():
+                kinds[kind] = kinds.get(kind, 0) + int(count)
+        data = {"failed": sum(kinds.values()), "by_kind": kinds, "rate": self.trial.rate}
+        self.observer(Progress("counts", totals | data))
+
+    async def _take_down(self) -> None:
+        """Bounded, idempotent, complete: undo what left the namespace, then remove the namespace and wait for it."""
+        self.step("taking down")
+        with anyio.move_on_after(TEARDOWN_S) as scope:
+            if self.stage is not None:
+                self.problems += await self.stage.put_back()
+            if self.owns_namespace:
+                try:
+                    await remove_namespace(self.cluster, self.namespace)
+                except HazdError as error:
+                    self.problems.append(f"namespace {self.namespace} may be left: {error.message}")
+        if scope.cancelled_caught:
+            self.problems.append(f"namespace {self.namespace} was not gone after {TEARDOWN_S:g} s; see `hazd clean`")
+        for problem in self.problems:
+            self.observer(Progress("note", {"text": problem}))
+
+
+def _only_cancelled(group: BaseExceptionGroup[BaseException]) -> bool:
+    return group.split(anyio.get_cancelled_exc_class())[1] is None
+
+
+__all__ = ["OneTrial", "namespace_of", "run_trials"]

@@ -1,0 +1,129 @@
+"""What a scenario is, where scenarios are found, and the stage they act on.
+
+A scenario is one file: a header and one coroutine `disrupt(stage)`. Everything else (set-up, warm-up, traffic,
+settling, teardown) belongs to run.py. The stage speaks kubectl's verbs; each call marks the timeline and, where it
+changes something outside the trial's namespace, leaves word of how to put it back.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hazd.errors import UsageError
+from hazd.model import Manifest
+
+if TYPE_CHECKING:
+    from hazd.stage import Stage
+
+Disrupt: TypeAlias = "Callable[[Stage], Awaitable[None]]"
+Prepare: TypeAlias = Callable[[tuple[Manifest, ...], Mapping[str, Any]], tuple[Manifest, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A disruption and what it needs.
+
+    summary: one line for `hazd list`. workers: schedulable nodes that must be there. replicas: default of --replicas.
+    needs: abilities of the cluster beyond plain Kubernetes ("stop-node", "metrics", "vpa"), checked before anything
+    is changed. fixes: names of the fixes that cure something here, in the order they are usually tried.
+    options: the scenario's own options with their defaults; --NAME on the command line or --set NAME=VALUE.
+    expects: what must have been seen for the trial to count, by the names of analysis.verdict.count_transitions.
+    placement: "spread" (the scheduler's choice) or "packed" (all replicas on one node unless a fix says otherwise).
+    streams: connection streams when --connection is not given. profile: load profile when --profile is not given; rates
+    in it may be percentages of --rate. settings: what fixes and verdict read unless the caller says otherwise.
+    prepare: pure, (documents, options and "rate") -> documents, for what the scenario needs in the manifests.
+    """
+
+    name: str
+    summary: str
+    disrupt: Disrupt
+    doc: str = ""
+    workers: int = 1
+    replicas: int = 4
+    needs: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    expects: tuple[str, ...] = ("terminations",)
+    placement: str = "spread"
+    streams: tuple[str, ...] = ("new", "reused")
+    profile: str = "constant"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Prepare | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """What `hazd list --json` prints; JSON types only."""
+        return {
+            "name": self.name,
+            "summary": self.summary,
+            "workers": self.workers,
+            "replicas": self.replicas,
+            "needs": list(self.needs),
+            "fixes": list(self.fixes),
+            "options": dict(self.options),
+            "expects": list(self.expects),
+            "placement": self.placement,
+        }
+
+
+def scenario(summary: str, *, name: str = "", **header: Any) -> Callable[[Disrupt], Scenario]:
+    """Turn `async def disrupt(stage)` into a Scenario; the name is the file's unless given."""
+
+    def wrap(disrupt: Disrupt) -> Scenario:
+        module = sys.modules.get(disrupt.__module__)
+        doc = inspect.getdoc(disrupt) or (module.__doc__ if module else None) or summary
+        return Scenario(name=name, summary=summary, disrupt=disrupt, doc=inspect.cleandoc(doc), **header)
+
+    return wrap
+
+
+def own_folder() -> Path:
+    """The scenarios hazd ships: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    inside = package / "_scenarios"
+    return inside if inside.is_dir() else package.parent / "scenarios"
+
+
+def load_scenarios(*extra: Path) -> dict[str, Scenario]:
+    """Every scenario of hazd's own folder and of `extra` folders, by name; a later folder may replace a name.
+
+    Raises UsageError for a folder that does not exist, a file that does not import, or one without a scenario.
+    """
+    found: dict[str, Scenario] = {}
+    for folder in (own_folder(), *extra):
+        if not folder.is_dir():
+            raise UsageError(
+                f"--scenarios: {folder} is not a folder", "name a folder of Python files, one scenario each"
+            )
+        for path in sorted(folder.glob("*.py")):
+            if not path.name.startswith("_"):
+                item = _load_file(path)
+                found[item.name] = item
+    return found
+
+
+def _load_file(path: Path) -> Scenario:
+    spec = importlib.util.spec_from_file_location(f"hazd_scenario_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"{path}: {type(error).__name__}: {error}", "a scenario file must import cleanly") from error
+    items = [value for value in vars(module).values() if isinstance(value, Scenario)]
+    if len(items) != 1:
+        raise UsageError(
+            f"{path}: {len(items)} scenarios, expected exactly one",
+            "decorate one coroutine with @scenario(...), see scenarios/rollout.py",
+        )
+    return replace(items[0], name=items[0].name or path.stem.replace("_", "-"))
+
+
+__all__ = ["Disrupt", "Prepare", "Scenario", "load_scenarios", "own_folder", "scenario"]

@@ -1,0 +1,32 @@
+"""Which nodes the traffic workers run on: the vantages of --vantage, resolved against the cluster's real nodes."""
+
+from __future__ import annotations
+
+from hazd.cluster.port import Cluster
+from hazd.errors import UsageError
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+
+
+async def vantage_nodes(cluster: Cluster, wanted: tuple[str, ...]) -> list[str]:
+    """Node names for --vantage: "control-plane" (default; a drain never takes it), "workers", "spread", "node:NAME".
+
+    A cluster that shows no control-plane node gives its first Ready node instead. Raises UsageError for unknown nodes.
+    """
+    nodes = {node["metadata"]["name"]: node for node in await cluster.list("Node")}
+    control = [name for name, node in nodes.items() if CONTROL_PLANE in (node["metadata"].get("labels") or {})]
+    rest = [name for name in nodes if name not in control]
+    groups = {"control-plane": control[:1] or rest[:1], "workers": rest, "spread": list(nodes)}
+    chosen: list[str] = []
+    for word in wanted or ("control-plane",):
+        name = word.removeprefix("node:")
+        if word not in groups and name not in nodes:
+            raise UsageError(
+                f"--vantage: {word!r} is not a node of this cluster",
+                f"one of control-plane, workers, spread, or node:NAME with NAME one of {', '.join(nodes)}",
+            )
+        chosen += [item for item in groups.get(word, [name]) if item not in chosen]
+    return chosen
+
+
+__all__ = ["vantage_nodes"]

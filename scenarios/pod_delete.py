@@ -1,0 +1,21 @@
+"""Pods are deleted by hand, one after the other, each only when the one before has been replaced.
+
+A deleted pod ends as in a rolling update, and its replacement starts as in one, so the same fixes cure it. With --force
+(grace period 0) the pod is gone before anyone is told: no preStop runs, and what is lost then cannot be saved.
+"""
+
+from hazd.scenario import scenario
+from hazd.stage import Stage
+
+
+@scenario(
+    "delete pods one by one, --force without grace",
+    fixes=("prestop", "readiness", "graceful-shutdown"),
+    options={"force": False, "count": 0},
+    expects=("terminations", "additions"),
+)
+async def disrupt(stage: Stage) -> None:
+    pods = await stage.pods()
+    for pod in pods[: int(stage.options["count"]) or len(pods)]:
+        await stage.delete_pod(pod["metadata"]["name"], 0 if stage.options["force"] else None)
+        await stage.wait_replaced(pod["metadata"]["name"], stage.trial.replicas)
