@@ -1,0 +1,1 @@
+"""Real servers on loopback, in front of every sender."""
