@@ -1,0 +1,203 @@
+"""What hazd itself puts into a cluster: the sample workload, the traffic workers' pods and a trial's namespace.
+
+Pure: plain dictionaries as the API takes them. The sample is a baseline on purpose: no probe, no preStop, exit at once
+on SIGTERM. Whatever cures it belongs into hazd/fixes, never here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hazd.model import Manifest
+
+APP_NAME = "app"
+APP_MODULE = "hazd.workload.app"
+APP_PORT = 8080
+WORKER_PORT = 8091
+WORKER_DIR = "/var/lib/hazd"
+PLACEMENTS = ("spread", "packed")
+
+
+def sample_workload(
+    *,
+    image: str,
+    replicas: int = 4,
+    namespace: str = "",
+    labels: Mapping[str, str] | None = None,
+    startup_delay_s: float = 0.0,
+    latency_ms: float = 0.0,
+    cpu_ms: float = 0.0,
+    tag: str = "",
+    max_surge: str | int = "25%",
+    max_unavailable: str | int = "25%",
+    grace_s: int = 30,
+    placement: str = "spread",
+    cpu_request: str = "20m",
+) -> tuple[Manifest, Manifest]:
+    """Deployment and Service `app`, without any fix. labels: on the objects and the pods, beside `app: app`.
+
+    startup_delay_s in seconds, latency_ms and cpu_ms in milliseconds a request; max_surge and max_unavailable as the
+    Deployment takes them. placement "packed" asks the scheduler for one node for all.
+    """
+    env = {
+        "HAZD_PORT": str(APP_PORT),
+        "HAZD_ON_SIGTERM": "exit",
+        "HAZD_STARTUP_DELAY_S": f"{startup_delay_s:g}",
+        "HAZD_LATENCY_MS": f"{latency_ms:g}",
+        "HAZD_CPU_MS": f"{cpu_ms:g}",
+        "HAZD_RUN_TAG": tag,
+    }
+    container = {
+        "name": APP_NAME,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", APP_MODULE],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            *({"name": name, "value": value} for name, value in env.items()),
+        ],
+        "ports": [{"name": "http", "containerPort": APP_PORT}],
+        "resources": {"requests": {"cpu": cpu_request, "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
+    }
+    selector = {"app": APP_NAME}
+    pod = {
+        "terminationGracePeriodSeconds": grace_s,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        **(_packed(selector) if placement == "packed" else {}),
+        "containers": [container],
+    }
+    meta = _meta(APP_NAME, namespace, {**(labels or {}), **selector})
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": meta,
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": dict(selector)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": _int_or_text(max_surge), "maxUnavailable": _int_or_text(max_unavailable)},
+            },
+            "template": {"metadata": {"labels": {**(labels or {}), **selector}}, "spec": pod},
+        },
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _meta(APP_NAME, namespace, {**(labels or {}), **selector}),
+        "spec": {
+            "selector": dict(selector),
+            "ports": [{"name": "http", "port": 80, "targetPort": APP_PORT, "protocol": "TCP"}],
+        },
+    }
+    return deployment, service
+
+
+def _packed(selector: Mapping[str, str]) -> dict[str, Any]:
+    """Draw the replicas to one node without forbidding any other, so that a drained node's pods find a new home.
+
+    The spread constraint over a label that all nodes share stands there because a pod with a constraint of its own is
+    free of the scheduler's default ones, which would pull the replicas apart (kubernetes.io, Pod Topology Spread
+    Constraints, "Cluster-level default constraints").
+    """
+    near = {"labelSelector": {"matchLabels": dict(selector)}, "topologyKey": "kubernetes.io/hostname"}
+    flat = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/os",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": dict(selector)},
+    }
+    prefer = [{"weight": 100, "podAffinityTerm": near}]
+    return {
+        "affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": prefer}},
+        "topologySpreadConstraints": [flat],
+    }
+
+
+def worker_pod(*, name: str, namespace: str, node: str, image: str, labels: Mapping[str, str]) -> Manifest:
+    """A traffic worker on one node by name: past the scheduler and every taint, so that it may sit on a control plane.
+
+    Its records live in an emptyDir, which outlives a restart of the container; the pod itself is never restarted, since
+    a worker that forgot its connections would hide what happened to them.
+    """
+    container = {
+        "name": "worker",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-m", "hazd.traffic.worker", "--port", str(WORKER_PORT), "--dir", WORKER_DIR],
+        "ports": [{"name": "control", "containerPort": WORKER_PORT}],
+        "volumeMounts": [{"name": "records", "mountPath": WORKER_DIR}],
+        "resources": {"requests": {"cpu": "300m", "memory": "64Mi"}},
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _meta(name, namespace, {**labels, "app": "hazd-worker"}),
+        "spec": {
+            "nodeName": node,
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 1,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [container],
+            "volumes": [{"name": "records", "emptyDir": {}}],
+        },
+    }
+
+
+def namespace_manifest(name: str, labels: Mapping[str, str]) -> Manifest:
+    """A trial's own namespace; removing it removes the trial."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": _meta(name, "", labels)}
+
+
+def is_sample_app(container: Mapping[str, Any]) -> bool:
+    """Whether a container runs hazd's sample app, whose environment variables a fix may then set."""
+    return APP_MODULE in [*(container.get("command") or ()), *(container.get("args") or ())]
+
+
+def lacks_sample_app(documents: Iterable[Manifest]) -> str:
+    """ "" when one of the workloads runs the sample app, else the reason why its switches cannot be set."""
+    for doc in documents:
+        template = (doc.get("spec") or {}).get("template") or {}
+        if any(is_sample_app(item) for item in (template.get("spec") or {}).get("containers") or ()):
+            return ""
+    return "only hazd's own sample app has a switch for it; in other images it is a matter of the app's code"
+
+
+def set_env(container: dict[str, Any], name: str, value: str) -> None:
+    """Set one HAZD_ variable in place; a new one goes where the alphabet wants it, so no order of calls shows."""
+    env: list[dict[str, Any]] = container.setdefault("env", [])
+    for item in env:
+        if item.get("name") == name:
+            item.pop("valueFrom", None)
+            item["value"] = value
+            return
+    later = (index for index, item in enumerate(env) if item["name"].startswith("HAZD_") and item["name"] > name)
+    env.insert(next(later, len(env)), {"name": name, "value": value})
+
+
+def _meta(name: str, namespace: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {"name": name, **({"namespace": namespace} if namespace else {}), "labels": dict(labels)}
+
+
+def _int_or_text(value: str | int) -> str | int:
+    return int(value) if str(value).isdigit() else value
+
+
+__all__ = [
+    "APP_MODULE",
+    "APP_NAME",
+    "APP_PORT",
+    "PLACEMENTS",
+    "WORKER_DIR",
+    "WORKER_PORT",
+    "is_sample_app",
+    "lacks_sample_app",
+    "namespace_manifest",
+    "sample_workload",
+    "set_env",
+    "worker_pod",
+]
