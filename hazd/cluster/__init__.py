@@ -1,0 +1,1 @@
+"""Clusters behind one port: kind, any kubeconfig context, and the embedded lab."""

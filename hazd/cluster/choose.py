@@ -1,0 +1,117 @@
+"""Which cluster `--cluster` means, and why: the one place that knows all implementations of the port.
+
+Nothing is created for `auto` before it is decided, and no kubeconfig context is touched unless it is named or is
+hazd's own kind cluster. Implementations are imported only when they are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hazd.cluster.port import Cluster, Images
+from hazd.errors import EnvironmentProblem, UsageError
+
+SPECS = "kind, lab, lab:OPTION=SECONDS,..., auto or context:NAME"
+
+
+def _silent(text: str) -> None:
+    return
+
+
+async def open_cluster(
+    spec: str = "auto",
+    *,
+    progress: Callable[[str], None] = _silent,
+    lab: Mapping[str, Any] | None = None,
+    kubeconfig: str | None = None,
+    image: str | None = None,
+    node_command: str | None = None,
+) -> tuple[Cluster, str]:
+    """The cluster, not yet entered, and one line that says which it is and why.
+
+    kind is created when it is absent. lab: LabCluster's own options. kubeconfig, image, node_command: for contexts
+    only (see KubeCluster). Raises UsageError for a spec that means nothing or an option that does not fit it, and
+    EnvironmentProblem for a cluster that this machine cannot have.
+    """
+    name = spec.removeprefix("context:") if spec.startswith("context:") else ""
+    if spec.startswith("lab:"):
+        from hazd.cluster.lab.options import parse_options
+
+        spec, lab = "lab", {**parse_options(spec.removeprefix("lab:")), **(lab or {})}
+    if spec not in ("kind", "lab", "auto") and not name:
+        raise UsageError(f"--cluster {spec!r} is not known", f"one of {SPECS}")
+    if not name:
+        for option, value in (("--image", image), ("--node-command", node_command)):
+            if value:
+                raise UsageError(
+                    f"{option} {value!r} does not fit --cluster {spec}", "it is for --cluster context:NAME"
+                )
+    if name:
+        from hazd.cluster.kube import KubeCluster
+
+        images = None if image is None else images_from(image)
+        cluster = KubeCluster(name, kubeconfig, images=images, node_command=node_command)
+        return cluster, f"kubeconfig context {name}, because --cluster names it"
+    if spec == "kind":
+        return await _kind(progress), "hazd's kind cluster, because --cluster names it"
+    if spec == "lab":
+        return _lab(lab), "the lab (an emulation in network namespaces), because --cluster names it"
+    return await _auto(progress, lab)
+
+
+async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) -> tuple[Cluster, str]:
+    """A running kind cluster of hazd's, else kind where Docker and kind answer, else the lab."""
+    from hazd.cluster import kind
+
+    try:
+        if await kind.running():
+            return await _kind(progress), "hazd's kind cluster, because it is running"
+        lacking = await kind.unusable()
+    except EnvironmentProblem as problem:
+        lacking = problem.message
+    if not lacking:
+        return await _kind(progress), "hazd's kind cluster, because Docker and kind answer"
+    from hazd.cluster.lab import lab_problem
+
+    if (lab_lacks := lab_problem()) is not None:
+        raise EnvironmentProblem(
+            f"neither kind nor the lab can be used here: {lacking}; {lab_lacks.message}",
+            f"for kind: `hazd doctor`; for the lab: {lab_lacks.hint}",
+        )
+    return _lab(lab), f"the lab (an emulation in network namespaces), because kind cannot be used: {lacking}"
+
+
+async def _kind(progress: Callable[[str], None]) -> Cluster:
+    from hazd.cluster import kind
+
+    if not await kind.running():
+        await kind.create(progress=progress)
+    cluster: Cluster = kind.KindCluster(progress=progress)
+    return cluster
+
+
+def _lab(options: Mapping[str, Any] | None) -> Cluster:
+    from hazd.cluster.lab import LabCluster
+
+    cluster: Cluster = LabCluster(**(options or {}))
+    return cluster
+
+
+def images_from(reference: str) -> Images:
+    """`--image NAME:TAG` or `--image NAME:TAG,NAME:TAG2`: the second is what a rolling update changes to.
+
+    With one reference the second is NAME:TAG-next, or NAME:X-b for NAME:X-a as hazd itself tags the image that it
+    builds. The worker runs from the first.
+    """
+    first, comma, second = reference.partition(",")
+    path, colon, tag = first.rpartition(":")
+    if not colon or "/" in tag or not tag or not path or "@" in first or (comma and not second):
+        raise UsageError(f"--image {reference!r} is not NAME:TAG", "or two of them, NAME:TAG,NAME:TAG2")
+    if second == first:
+        raise UsageError(f"--image {reference!r} names one tag twice", "a rolling update needs a tag to change to")
+    following = f"{first[:-2]}-b" if first.endswith("-a") else f"{first}-next"
+    return Images(app=first, app_next=second or following, worker=first)
+
+
+__all__ = ["SPECS", "images_from", "open_cluster"]

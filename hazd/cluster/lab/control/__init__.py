@@ -1,0 +1,1 @@
+"""The controllers: each watches the store and writes to it, nothing else; each module cites its source."""

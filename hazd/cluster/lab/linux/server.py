@@ -1,0 +1,155 @@
+"""Process 1 of a lab: owns its namespaces, applies what hazd asks for, and ends everything when hazd is gone.
+
+Started by `launch`. Single-threaded on purpose: it moves itself into a namespace for the length of one operation.
+When its control socket closes it exits, and the kernel kills every process of its PID namespace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hazd.cluster.lab.linux import wire
+from hazd.cluster.lab.linux.network import Network
+
+Answer = tuple[dict[str, Any], tuple[int, ...]]
+
+
+class Server:
+    """One lab's operations. `op_NAME` takes the message's fields and returns what is answered."""
+
+    def __init__(self, control: socket.socket, zygote: socket.socket, zygote_pid: int, nft: str) -> None:
+        self.control = control
+        self.zygote = zygote
+        self.zygote_pid = zygote_pid
+        self.nft = nft
+        self.network = Network()
+        self.sessions: dict[int, str] = {}
+        self._ticks_per_s = os.sysconf("SC_CLK_TCK")
+
+    def op_add_node(self, **args: Any) -> Answer:
+        self.network.add_node(**args)
+        return {}, ()
+
+    def op_cut(self, node: str) -> Answer:
+        self.network.cut(node)
+        return {}, ()
+
+    def op_remove_node(self, node: str) -> Answer:
+        self.network.remove_node(node)
+        return {}, ()
+
+    def op_add_pod(self, **args: Any) -> Answer:
+        self.network.add_pod(**args)
+        return {}, ()
+
+    def op_remove_pod(self, uid: str) -> Answer:
+        self.network.remove_pod(uid)
+        return {}, ()
+
+    def op_socket(self, place: str) -> Answer:
+        """A TCP socket that lives in the namespace `place`, whoever connects it."""
+        if place not in self.network.places:
+            raise LookupError(f"no namespace {place}")
+        self.network.enter(place)
+        try:
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as made:
+                return {}, (made.detach(),)
+        finally:
+            self.network.leave()
+
+    def op_rules(self, node: str, text: str) -> Answer:
+        """One atomic nftables transaction in the node's namespace."""
+        self.network.enter(node)
+        try:
+            done = subprocess.run([self.nft, "-f", "-"], input=text, text=True, capture_output=True, timeout=30)
+        finally:
+            self.network.leave()
+        if done.returncode:
+            raise OSError(0, f"nft: {done.stderr.strip()[:2000]}")
+        return {}, ()
+
+    def op_cpu(self) -> Answer:
+        """CPU nanoseconds of every container: its first process and whatever it started (they share a session)."""
+        used: dict[str, int] = {}
+        for entry in os.scandir("/proc"):
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError, IndexError):
+                stat = Path(entry.path, "stat").read_text()
+                fields = stat[stat.rindex(")") + 2 :].split()
+                container = self.sessions.get(int(fields[3]))
+                if container is not None:
+                    ticks = sum(int(value) for value in fields[11:15])
+                    used[container] = used.get(container, 0) + ticks * 1_000_000_000 // self._ticks_per_s
+        return {"cpu_ns": used}, ()
+
+    def serve(self) -> None:
+        """Until the control socket or the zygote is gone."""
+        selector = selectors.DefaultSelector()
+        for sock in (self.control, self.zygote):
+            selector.register(sock, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                got = wire.receive(key.fileobj)  # type: ignore[arg-type]
+                if got is None:
+                    return
+                if key.fileobj is self.control:
+                    self._handle(*got)
+                else:
+                    self._relay(*got)
+
+    def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+        number = message["id"]
+        try:
+            if message["op"] == "kill":
+                wire.send(self.zygote, message)
+                return
+            if message["op"] == "run":
+                place = self.network.places.get(message["place"])
+                if place is None:
+                    raise LookupError(f"no namespace {message['place']}")
+                wire.send(self.zygote, message, (place.fd,))
+                return
+            arguments = {key: value for key, value in message.items() if key not in ("id", "op")}
+            answer, passed = getattr(self, f"op_{message['op']}")(**arguments)
+            wire.send(self.control, {"id": number, "ok": answer}, passed)
+            for fd in passed:
+                os.close(fd)
+        except Exception as problem:  # every failure of an operation is its caller's to handle
+            detail = {"error": f"{type(problem).__name__}: {problem}", "errno": getattr(problem, "errno", 0) or 0}
+            wire.send(self.control, {"id": number, **detail})
+
+    def _relay(self, message: dict[str, Any], fds: list[int]) -> None:
+        """Pass the zygote's answers on, remembering which process is whose."""
+        for fd in fds:
+            os.close(fd)
+        if "pid" in message.get("ok", {}):
+            self.sessions[message["ok"]["pid"]] = message["ok"]["container"]
+        if message.get("event") == "exit":
+            self.sessions = {pid: name for pid, name in self.sessions.items() if name != message["container"]}
+        wire.send(self.control, message)
+
+
+def main(control: socket.socket, zygote: socket.socket, zygote_pid: int, nft: str) -> None:
+    """Answer "ready", or the problem, then serve; exits the process at the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        server = Server(control, zygote, zygote_pid, nft)
+        wire.send(control, {"event": "ready"})
+    except Exception as problem:
+        wire.send(control, {"event": "failed", "problem": f"{type(problem).__name__}: {problem}"})
+        sys.exit(1)
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        server.serve()
+    os._exit(0)

@@ -1,0 +1,1 @@
+"""What runs on every node: the kubelet with its pods, and the proxy."""

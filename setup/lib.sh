@@ -1,0 +1,21 @@
+# Shared by the scripts beside it: say what is done before it is done, root where it is needed, Debian packages.
+set -euo pipefail
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+
+as_root() { # root runs it; others through sudo, which asks
+  if ((EUID == 0)); then "$@"; elif command -v sudo > /dev/null; then sudo "$@"; else die "this needs root: $*"; fi
+}
+
+packages() { # COMMAND=PACKAGE...: installs the packages whose command is missing
+  local pair missing=()
+  for pair in "$@"; do
+    PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" > /dev/null || missing+=("${pair#*=}")
+  done
+  ((${#missing[@]})) || return 0
+  command -v apt-get > /dev/null || die "install ${missing[*]} (this is no Debian: the names may differ)"
+  say "installing Debian packages: ${missing[*]}"
+  install_packages "${missing[@]}" || { as_root apt-get update -qq && install_packages "${missing[@]}"; }
+}
+install_packages() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null; }
