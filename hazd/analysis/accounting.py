@@ -1,0 +1,148 @@
+"""Every request accounted for: what was due, what was recorded, and what the pods themselves counted.
+
+The first must agree exactly, or the trial proves nothing. The second may differ for reasons that can be named: a
+request the pod answered and the client lost, or a pod that vanished before its last count was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hazd.analysis.requests import Requests
+from hazd.model import Phase
+
+
+@dataclass(frozen=True)
+class PodCount:
+    """One pod's own count (the preflight is not in it) beside the client's good answers and its known failures.
+
+    explained: the two counts agree, or their difference has a reason that can be named.
+    """
+
+    pod: str
+    served: int | None
+    ok: int
+    failed: int
+    final: bool
+    explained: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Accounting:
+    """due = recorded + not_sent, checked per worker; `problems` names what does not add up."""
+
+    due: int
+    recorded: int
+    not_sent: int
+    duplicates: int
+    problems: tuple[str, ...]
+    pods: tuple[PodCount, ...]
+
+    @property
+    def complete(self) -> bool:
+        return not self.problems
+
+    @property
+    def reconciled(self) -> bool:
+        return all(item.explained for item in self.pods)
+
+    def contract(self) -> dict[str, Any]:
+        return {
+            "complete": self.complete,
+            "problems": list(self.problems),
+            "duplicates": self.duplicates,
+            "reconciled": self.reconciled,
+            "pods": {
+                item.pod: {
+                    "served": item.served,
+                    "ok": item.ok,
+                    "failed": item.failed,
+                    "final": item.final,
+                    "explained": item.explained,
+                    "note": item.note,
+                }
+                for item in self.pods
+            },
+        }
+
+
+def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str] = ()) -> Accounting:
+    """Check the sums of a trial. problems: what the reader of the journal had to leave out."""
+    import numpy as np
+
+    wrong = list(problems)
+    workers: Sequence[Mapping[str, Any]] = meta.get("workers") or ()
+    key = requests.seq * 256 + requests.worker
+    duplicates = len(requests) - len(np.unique(requests.seq))
+    if duplicates:
+        wrong.append(f"{duplicates} sequence numbers were recorded twice")
+    due = not_sent = 0
+    for worker in workers:
+        number = worker.get("id", 0)
+        have = int((requests.worker == number).sum())
+        claimed, missed = int(worker.get("recorded") or 0), int(worker.get("not_sent") or 0)
+        owed = worker.get("due")
+        if owed is None:
+            owed = have + missed
+            wrong.append(f"worker {number} never said how many requests were due")
+        due, not_sent = due + int(owed), not_sent + missed
+        if int(owed) != claimed + missed:
+            wrong.append(f"worker {number}: {owed} due, but {claimed} recorded + {missed} not sent")
+        if have != claimed:
+            wrong.append(f"worker {number} recorded {claimed} requests, the journal holds {have}")
+        if worker.get("sha256_ok") is False:
+            wrong.append(f"worker {number}: its records do not match their check-sum")
+        if worker.get("error"):
+            wrong.append(f"worker {number}: {worker['error']}")
+    if not workers:
+        due = len(requests)
+        wrong.append("no worker handed over its count of due requests")
+    elif not duplicates and not not_sent and len(requests) and len(key) == due:
+        span = int(requests.seq.max()) - int(requests.seq.min()) + 1
+        if span != due:
+            wrong.append(f"sequence numbers span {span}, {due} were due: some are missing")
+    return Accounting(due, len(requests), not_sent, duplicates, tuple(wrong), tuple(_reconcile(requests, meta)))
+
+
+def _reconcile(requests: Requests, meta: Mapping[str, Any]) -> list[PodCount]:
+    """Each pod's own count against the client's, with the reason of a difference where there is one."""
+    served: Mapping[str, Mapping[str, Any]] = meta.get("served") or {}
+    answered, lost = _tally(requests.pod[requests.ok]), _tally(requests.peer[requests.failed])
+    on_its_way = ~requests.ok & (requests.phase != Phase.CONNECT) & (requests.phase != Phase.TLS)
+    nameless = int((on_its_way & (requests.peer == "")).sum())
+    delivered = _tally(requests.peer[on_its_way])
+    rows: list[PodCount] = []
+    for name in sorted(served.keys() | answered.keys()):
+        ok, failed = answered.get(name, 0), lost.get(name, 0)
+        own = served.get(name)
+        if own is None:
+            rows.append(PodCount(name, None, ok, failed, False, False, "the pod's own count was not read"))
+            continue
+        count = int(own.get("served") or 0)  # the app counts the preflight apart
+        final = bool(own.get("final", True))
+        difference = count - ok
+        if difference == 0:
+            rows.append(PodCount(name, count, ok, failed, final, True, ""))
+        elif 0 < difference <= delivered.get(name, 0) + nameless:
+            note = f"{difference} answered by the pod but failed at the client"
+            rows.append(PodCount(name, count, ok, failed, final, True, note))
+        elif difference < 0 and not final:
+            note = f"the pod vanished before its last count was read: {-difference} not in it"
+            rows.append(PodCount(name, count, ok, failed, final, True, note))
+        else:
+            note = f"a difference of {difference} without a reason"
+            rows.append(PodCount(name, count, ok, failed, final, False, note))
+    return rows
+
+
+def _tally(names: Any) -> dict[str, int]:
+    import pandas as pd
+
+    counts = pd.Series(names, dtype=object).value_counts()
+    return {str(name): int(number) for name, number in counts.items() if name}
+
+
+__all__ = ["Accounting", "PodCount", "account"]

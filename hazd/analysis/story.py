@@ -1,0 +1,284 @@
+"""What happened to each pod and node, read out of a trial's events: the facts that the rules argue from.
+
+All times are `_ns` of the controller's clock; None means "not seen", never "did not happen". A digest may be nested
+like the Kubernetes object or flattened to its leaf names; both are read. Nothing here looks at a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hazd.model import Event
+
+WORKER_LABEL = "hazd-worker"
+"""The `app` label of hazd's own traffic pods, which are no part of the workload."""
+Span = tuple[int, int | None]
+"""From, to (None: still so at the end of the record)."""
+
+
+@dataclass(slots=True)
+class PodLife:
+    """One pod. ready and serving: spans in which an EndpointSlice listed it so; condition: its own Ready condition.
+
+    existed: it was there before the trial began to watch. deleted_ns: a deletionTimestamp was first seen.
+    exited_ns: its process ended, by its own log; terminated_ns: the kubelet reported its container ended (later).
+    gone_ns: the object left the API.
+    """
+
+    name: str
+    node: str = ""
+    ip: str = ""
+    existed: bool = False
+    created_ns: int | None = None
+    started_ns: int | None = None
+    listening_ns: int | None = None
+    deleted_ns: int | None = None
+    sigterm_ns: int | None = None
+    exited_ns: int | None = None
+    terminated_ns: int | None = None
+    gone_ns: int | None = None
+    exit_code: int | None = None
+    restarts: int = 0
+    has_log: bool = False
+    on_sigterm: str = ""
+    ready: list[Span] = field(default_factory=list)
+    serving: list[Span] = field(default_factory=list)
+    condition: list[Span] = field(default_factory=list)
+
+    @property
+    def end_ns(self) -> int | None:
+        """When it began to be unable to answer: its process ended, or it was seen no more."""
+        for at_ns in (self.exited_ns, self.terminated_ns, self.gone_ns):
+            if at_ns is not None:
+                return at_ns
+        return None
+
+    @property
+    def added_ns(self) -> int | None:
+        """When an EndpointSlice first listed it ready."""
+        return self.ready[0][0] if self.ready else None
+
+    @property
+    def removed_ns(self) -> int | None:
+        """When an EndpointSlice last stopped listing it ready; None while it is listed."""
+        return self.ready[-1][1] if self.ready else None
+
+
+@dataclass(slots=True)
+class NodeLife:
+    """One node. lost: spans from the scenario's stop to its start; unready: as the API said."""
+
+    name: str
+    unready: list[Span] = field(default_factory=list)
+    lost: list[Span] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Story:
+    """pods: of the workload only, in order of appearance. gaps: spans without a watch, and the kind watched.
+
+    budgets: PodDisruptionBudget -> the most pods that it was ever seen to expect.
+    """
+
+    pods: dict[str, PodLife] = field(default_factory=dict)
+    nodes: dict[str, NodeLife] = field(default_factory=dict)
+    gaps: list[tuple[int, int, str]] = field(default_factory=list)
+    warnings: list[tuple[int, str]] = field(default_factory=list)
+    stages: list[tuple[int, str]] = field(default_factory=list)
+    budgets: dict[str, int] = field(default_factory=dict)
+
+    def no_endpoint_spans(self) -> list[Span]:
+        """Spans in which no pod was listed ready, nor serving while it terminates (KEP-1669), though once one was."""
+        return _holes([span for pod in self.pods.values() for span in pod.ready + pod.serving])
+
+
+def look(detail: Mapping[str, Any], *paths: str) -> Any:
+    """The first of the dotted paths that the digest has, None when it has none."""
+    for path in paths:
+        found: Any = detail
+        for step in path.split("."):
+            found = found.get(step) if isinstance(found, Mapping) else None
+        if found is not None:
+            return found
+    return None
+
+
+def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
+    """Fold the events of a trial, in their order, into pods' and nodes' lives."""
+    story = Story()
+    workers = {str(item.get("pod", "")) for item in meta.get("workers", ())}
+    namespace = str(meta.get("namespace", ""))
+    start_ns = (meta.get("phases") or {}).get("traffic_start_ns")
+    clocks = _app_clocks(events)
+    slices: dict[str, dict[str, tuple[bool, bool]]] = {}
+    for event in events:
+        kind, name = event.ref.kind, event.ref.name
+        if event.source == "watch" and event.reason == "GAP":
+            since, until = look(event.detail, "from_ns"), look(event.detail, "to_ns")
+            last_ns = max(events[-1].observed_ns, event.observed_ns)  # a watch that ended for good: until the end
+            story.gaps.append((int(since or event.observed_ns), int(until or last_ns), kind))
+        elif event.source == "stage":
+            text = str(look(event.detail, "text") or f"{event.reason} {event.ref}")
+            story.stages.append((event.observed_ns, text))
+            _stage(story, event)
+        elif event.source == "app":
+            if name not in workers:
+                _app(story.pods.setdefault(name, PodLife(name)), event, clocks.get(name, 0))
+        elif event.source != "watch" or (namespace and event.ref.namespace not in ("", namespace)):
+            continue
+        elif kind == "Pod" and name not in workers and look(event.detail, "labels.app") != WORKER_LABEL:
+            if name not in story.pods:
+                existed = event.reason == "ADDED" and start_ns is not None and event.observed_ns < start_ns
+                story.pods[name] = PodLife(name, existed=existed, created_ns=event.observed_ns)
+            _pod(story.pods[name], event)
+        elif kind == "EndpointSlice":
+            slices[name] = {} if event.reason == "DELETED" else _endpoints(event.detail)
+            _listed(story, slices, event.observed_ns)
+        elif kind == "Node":
+            _node(story.nodes.setdefault(name, NodeLife(name)), event)
+        elif kind == "PodDisruptionBudget":
+            expected = int(look(event.detail, "status.expectedPods") or 0)
+            story.budgets[name] = max(expected, story.budgets.get(name, 0))
+        elif kind == "Event" and look(event.detail, "type") == "Warning":
+            words = f"{look(event.detail, 'reason') or ''}: {look(event.detail, 'message', 'note') or ''}"
+            story.warnings.append((event.observed_ns, words))
+    story.pods = {name: pod for name, pod in story.pods.items() if _is_workload(pod)}
+    return story
+
+
+def _is_workload(pod: PodLife) -> bool:
+    return bool(pod.ready or pod.serving or pod.has_log or pod.node or pod.ip or pod.condition or pod.created_ns)
+
+
+def _app_clocks(events: Iterable[Event]) -> dict[str, int]:
+    """ns to add to each pod's stated times. A line cannot be seen before it was written, nor does every one come late.
+
+    The smallest delay seen of a pod is taken as the error of its clock when it is negative or above 2 s; a container
+    on the controller's own machine shares its clock and needs nothing.
+    """
+    delays: dict[str, int] = {}
+    for event in events:
+        if event.source == "app" and event.stated_ns is not None:
+            delay = event.observed_ns - event.stated_ns
+            delays[event.ref.name] = min(delay, delays.get(event.ref.name, delay))
+    return {name: delay for name, delay in delays.items() if delay < 0 or delay > 2_000_000_000}
+
+
+def _app(pod: PodLife, event: Event, offset_ns: int) -> None:
+    at_ns = event.observed_ns if event.stated_ns is None else event.stated_ns + offset_ns
+    pod.has_log = True
+    match event.reason:
+        case "started":
+            pod.started_ns = at_ns
+            if pod.exited_ns is not None:  # the container was started again in the same pod
+                pod.restarts += 1
+                pod.listening_ns = pod.exited_ns = pod.terminated_ns = pod.sigterm_ns = None
+        case "listening":
+            pod.listening_ns = at_ns
+        case "sigterm":
+            pod.sigterm_ns = at_ns
+            pod.on_sigterm = str(look(event.detail, "on_sigterm") or "")
+        case "exit":
+            pod.exited_ns = at_ns
+        case _:
+            pass
+
+
+def _pod(pod: PodLife, event: Event) -> None:
+    detail, at_ns = event.detail, event.observed_ns
+    if event.reason == "DELETED":
+        pod.gone_ns = at_ns
+        _switch(pod.condition, False, at_ns)
+        if pod.deleted_ns is None:
+            pod.deleted_ns = at_ns
+        return
+    pod.node = str(look(detail, "spec.nodeName", "nodeName", "node") or pod.node)
+    pod.ip = str(look(detail, "status.podIP", "podIP", "ip") or pod.ip)
+    if pod.deleted_ns is None and look(detail, "metadata.deletionTimestamp", "deletionTimestamp"):
+        pod.deleted_ns = at_ns
+    _switch(pod.condition, _condition(detail, "Ready") == "True", at_ns)
+    for status in look(detail, "status.containerStatuses", "containerStatuses") or ():
+        terminated = look(status, "state.terminated", "terminated")
+        if terminated and pod.terminated_ns is None:
+            pod.terminated_ns = at_ns
+            pod.exit_code = look(terminated, "exitCode")
+        pod.restarts = max(pod.restarts, int(look(status, "restartCount") or 0))
+
+
+def _condition(detail: Mapping[str, Any], name: str) -> str:
+    conditions = look(detail, "status.conditions", "conditions") or ()
+    if isinstance(conditions, Mapping):
+        return str(conditions.get(name, ""))
+    return next((str(item.get("status", "")) for item in conditions if item.get("type") == name), "")
+
+
+def _node(node: NodeLife, event: Event) -> None:
+    status = _condition(event.detail, "Ready")
+    if status or event.reason == "DELETED":
+        _switch(node.unready, status != "True" or event.reason == "DELETED", event.observed_ns)
+
+
+def _stage(story: Story, event: Event) -> None:
+    if event.ref.kind == "Node" and event.reason in ("stop-node", "start-node", "node-command"):
+        node = story.nodes.setdefault(event.ref.name, NodeLife(event.ref.name))
+        _switch(node.lost, event.reason != "start-node", event.observed_ns)
+
+
+def _endpoints(detail: Mapping[str, Any]) -> dict[str, tuple[bool, bool]]:
+    """Pod name -> (ready, serving while terminating) of one slice. A missing `ready` means ready (discovery/v1 API)."""
+    found: dict[str, tuple[bool, bool]] = {}
+    for endpoint in look(detail, "endpoints") or ():
+        target = look(endpoint, "targetRef.name", "target.name")
+        name = str(target or look(endpoint, "targetRef", "target", "pod") or "")
+        conditions = look(endpoint, "conditions") or endpoint
+        ready = conditions.get("ready") is not False
+        last_resort = bool(conditions.get("serving")) and bool(conditions.get("terminating"))
+        before = found.get(name, (False, False))
+        found[name] = (ready or before[0], (last_resort and not ready) or before[1])
+    found.pop("", None)
+    return found
+
+
+def _listed(story: Story, slices: Mapping[str, Mapping[str, tuple[bool, bool]]], at_ns: int) -> None:
+    now: dict[str, tuple[bool, bool]] = {}
+    for endpoints in slices.values():
+        for name, (ready, serving) in endpoints.items():
+            before = now.get(name, (False, False))
+            now[name] = (ready or before[0], serving or before[1])
+    for name in now.keys() - story.pods.keys():
+        story.pods[name] = PodLife(name)
+    for name, pod in story.pods.items():
+        ready, serving = now.get(name, (False, False))
+        _switch(pod.ready, ready, at_ns)
+        _switch(pod.serving, serving and not ready, at_ns)
+
+
+def _switch(spans: list[Span], on: bool, at_ns: int) -> None:
+    """Open or close the last span; no change when it is so already."""
+    opened = bool(spans) and spans[-1][1] is None
+    if on and not opened:
+        spans.append((at_ns, None))
+    elif opened and not on:
+        spans[-1] = (spans[-1][0], at_ns)
+
+
+def _holes(spans: list[Span]) -> list[Span]:
+    """What a set of spans leaves uncovered from the first one's start on."""
+    holes: list[Span] = []
+    covered: int | None = None
+    opened = False
+    for start, end in sorted(spans, key=lambda span: span[0]):
+        if covered is not None and not opened and start > covered:
+            holes.append((covered, start))
+        if end is None:
+            opened = True
+        elif covered is None or end > covered:
+            covered = end
+    if covered is not None and not opened:
+        holes.append((covered, None))
+    return holes
+
+
+__all__ = ["WORKER_LABEL", "NodeLife", "PodLife", "Span", "Story", "look", "read_story"]

@@ -1,0 +1,149 @@
+"""summary.json: the output contract that scripts and CI rest on (DESIGN.md, section 6).
+
+Fields may be added; none is renamed or dropped without raising SCHEMA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hazd.analysis.result import StreamResult, TrialResult
+from hazd.model import Outcome
+
+SCHEMA = 1
+_AT_MOST = 20
+"""Outages listed one by one; their number is always whole."""
+
+
+def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> dict[str, Any]:
+    """The run as JSON types only. The run's verdict is that of the trials that decide (see `deciding`)."""
+    first = results[0].meta if results else {}
+    deciders = deciding(results)
+    planned = [str(item.get("name")) for item in run_meta.get("trials") or ()]
+    missing = [name for name in planned if name not in {result.name for result in results}]
+    outcome = worst([result.verdict.outcome for result in deciders])
+    if missing and outcome is Outcome.PASS:
+        outcome = Outcome.INCONCLUSIVE
+    scenarios = list(dict.fromkeys(result.scenario for result in results))
+    return {
+        "schema": SCHEMA,
+        "run": str(run_meta.get("run") or first.get("run") or ""),
+        "scenario": str(run_meta.get("scenario") or (scenarios[0] if len(scenarios) == 1 else "matrix")),
+        "cluster": dict(run_meta.get("cluster") or first.get("cluster") or {}),
+        "trials": [_trial(result) for result in results],
+        "not_run": missing,
+        "decided_by": [result.name for result in deciders],
+        "verdict": outcome.value,
+    }
+
+
+def deciding(results: Sequence[TrialResult]) -> list[TrialResult]:
+    """The trials whose outcome is the run's: those marked `decides`, else per scenario those with the most fixes.
+
+    A run that compares "none" with some fixes is not failed by its own baseline.
+    """
+    marked = [result for result in results if result.meta.get("decides")]
+    if marked:
+        return marked
+    most: dict[str, int] = {}
+    for result in results:
+        most[result.scenario] = max(most.get(result.scenario, 0), len(result.fixes))
+    return [result for result in results if len(result.fixes) == most[result.scenario]]
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """FAIL before INCONCLUSIVE before PASS; without any trial nothing is known."""
+    for outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+        if outcome in outcomes:
+            return outcome
+    return Outcome.PASS if outcomes else Outcome.INCONCLUSIVE
+
+
+def _trial(result: TrialResult) -> dict[str, Any]:
+    meta = result.meta
+    settings = meta.get("settings") or {}
+    lengths = [outage.length_ms for outage in result.outages]
+    return {
+        "name": result.name,
+        "scenario": result.scenario,
+        "fixes": list(result.fixes),
+        "verdict": result.verdict.outcome.value,
+        "reasons": list(result.verdict.reasons),
+        "sentence": result.sentence,
+        "requests": dict(result.requests),
+        "failures": dict(result.failures),
+        "attributed": result.failed - result.attribution.unattributed,
+        "latency_ms": dict(result.latency_ms),
+        "late_ms": dict(result.late_ms),
+        "upper_bound_failure_rate_95": float(f"{result.upper_bound_95:.4g}"),
+        "terminations": result.transitions["terminations"],
+        "transitions": dict(result.transitions),
+        "propagation_ms": result.propagation.contract(),
+        "causes": [
+            {
+                "rule": finding.rule,
+                "title": finding.title,
+                "requests": finding.requests,
+                "confidence": finding.confidence,
+                "sentence": finding.sentence,
+                "cured_by": list(finding.cured_by),
+                "pods": [
+                    {
+                        "pod": cause.pod,
+                        "kinds": dict(cause.kinds),
+                        "confidence": cause.confidence,
+                        "summary": cause.summary,
+                        "evidence": list(cause.evidence),
+                    }
+                    for cause in finding.causes
+                ],
+            }
+            for finding in result.attribution.findings
+        ],
+        "outages": {
+            "n": len(lengths),
+            "longest_ms": round(max(lengths, default=0.0), 1),
+            "window_s": [round(at, 3) for at in result.window_s] if result.window_s else None,
+            "recovery_s": None if result.recovery_s is None else round(result.recovery_s, 3),
+            "list": [
+                {
+                    "vantage": outage.vantage,
+                    "stream": outage.stream,
+                    "start_s": round((outage.first_failed_ns - result.origin_ns) / 1e9, 3),
+                    "length_ms": round(outage.length_ms, 1),
+                    "requests": outage.requests,
+                    "failures": dict(outage.failures),
+                }
+                for outage in sorted(result.outages, key=lambda outage: -outage.length_ms)[:_AT_MOST]
+            ],
+        },
+        "streams": [_stream(stream) for stream in result.streams],
+        "skew": result.skew.contract() if result.skew else None,
+        "accounting": result.accounting.contract(),
+        "state": str(meta.get("state", "")),
+        "settings": {name: value for name, value in settings.items() if name != "patch"},
+        "patch": str(settings.get("patch") or ""),
+        "options": dict(meta.get("options") or {}),
+        "replicas": meta.get("replicas"),
+        "rate": meta.get("rate"),
+        "checks": [dict(check) for check in result.checks],
+        "notes": list(meta.get("notes") or ()),
+    }
+
+
+def _stream(stream: StreamResult) -> dict[str, Any]:
+    return {
+        "name": stream.name,
+        "connection": stream.connection,
+        "recorded": stream.recorded,
+        "ok": stream.ok,
+        "failures": dict(stream.failures),
+        "latency_ms": dict(stream.latency_ms),
+        "outages": stream.outages,
+        "longest_outage_ms": round(stream.longest_outage_ms, 1),
+        "skew": stream.skew.contract() if stream.skew else None,
+    }
+
+
+__all__ = ["SCHEMA", "deciding", "summarise", "worst"]

@@ -1,0 +1,41 @@
+"""One file a chart, found by listing this folder; each draws a whole run, or says that it has nothing to show.
+
+A chart is a module with NAME (its file's name), TITLE and `draw(results) -> Figure | None`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, cast
+
+from hazd.analysis.result import TrialResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Chart(Protocol):
+    """What every module of this folder offers."""
+
+    NAME: str
+    TITLE: str
+
+    def draw(self, results: Sequence[TrialResult]) -> Figure | None: ...
+
+
+def all_charts() -> tuple[Chart, ...]:
+    """Every chart of this folder, by name."""
+    names = sorted(item.name for item in pkgutil.iter_modules(__path__))
+    return tuple(cast(Chart, importlib.import_module(f"{__name__}.{name}")) for name in names)
+
+
+def common_settings(results: Sequence[TrialResult]) -> str:
+    """The caption of a chart over several trials: the settings of the first, which a run shares."""
+    from hazd.report.words import settings_words
+
+    return settings_words({**results[0].meta, "fixes": [name for result in results for name in result.fixes]})
+
+
+__all__ = ["Chart", "all_charts", "common_settings"]

@@ -1,0 +1,72 @@
+"""Failed requests by kind, with and without each fix, one panel a scenario."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hazd.analysis.result import TrialResult
+from hazd.report.charts import common_settings
+from hazd.report.figures import INK, OUTCOME, caption, new_figure, plain
+from hazd.report.words import fix_words, kind_word, number, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAME = "failures_by_kind"
+TITLE = "Failed requests by kind, with and without each fix"
+_COLUMNS = 2
+
+
+def draw(results: Sequence[TrialResult]) -> Figure | None:
+    """None for fewer than two trials: there is nothing to compare."""
+    if len(results) < 2:
+        return None
+    groups: dict[str, list[TrialResult]] = {}
+    for result in results:
+        groups.setdefault(result.scenario, []).append(result)
+    columns = min(_COLUMNS, len(groups))
+    rows = -(-len(groups) // columns)
+    tallest = max(len(group) for group in groups.values())
+    figure = new_figure(6.2 * columns if columns > 1 else 9.0, rows * (1.1 + 0.42 * tallest) + 0.9)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_visible(False)
+    for axes, (scenario, group) in zip(panels.flat, groups.items(), strict=False):
+        axes.set_visible(True)
+        _panel(axes, scenario, group)
+    handles = {}
+    for axes in panels.flat:
+        handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), frameon=False, fontsize=9
+        )
+    figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    caption(figure, common_settings(results))
+    return figure
+
+
+def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult]) -> None:
+    plain(axes, grid="x")
+    most = max((result.failed for result in group), default=0)
+    for row, result in enumerate(group):
+        left = 0
+        for kind, colour in OUTCOME.items():
+            count = result.failures.get(kind, 0)
+            if count:
+                axes.barh(row, count, left=left, height=0.62, color=colour, label=kind_word(kind), linewidth=0)
+                left += count
+        total = result.requests["recorded"]
+        rate = percent(result.failed / total) if total else "nothing sent"
+        text = f" {number(result.failed)} of {number(total)} ({rate})" if result.failed else f" 0 of {number(total)}"
+        axes.text(left, row, text, va="center", ha="left", fontsize=9, color=INK)
+    names = [fix_words(result.fixes, result.meta.get("settings")) or "none" for result in group]
+    axes.set_yticks(range(len(group)), [textwrap.fill(name, 26) for name in names])
+    axes.set_ylim(len(group) - 0.5, -0.5)
+    axes.set_xlim(0, max(1.0, most * 1.38))
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("failed requests", fontsize=9, color=INK)
+    axes.set_title(scenario, loc="left", fontsize=11, color=INK)

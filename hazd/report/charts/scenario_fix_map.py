@@ -1,0 +1,71 @@
+"""The heat map of a matrix run: scenarios down, sets of fixes across, the share of failed requests in each cell.
+
+The scale is logarithmic, since 0.01 % and 10 % both matter; "0" was measured, an empty cell was not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hazd.analysis.result import TrialResult
+from hazd.model import Outcome
+from hazd.report.charts import common_settings
+from hazd.report.figures import FAINT, INK, caption, new_figure
+from hazd.report.words import fix_words, number, percent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = "scenario_fix_map"
+TITLE = "Share of failed requests: scenario by fixes"
+_FLOOR, _CEILING = 1e-4, 1.0
+
+
+def draw(results: Sequence[TrialResult]) -> Figure | None:
+    """None unless there are at least two scenarios and two sets of fixes."""
+    scenarios = list(dict.fromkeys(result.scenario for result in results))
+    sets = sorted({result.fixes for result in results}, key=lambda fixes: (len(fixes), fixes))
+    if len(scenarios) < 2 or len(sets) < 2:
+        return None
+    import numpy as np
+    from matplotlib.colors import LogNorm
+
+    rates = np.full((len(scenarios), len(sets)), np.nan)
+    cells: dict[tuple[int, int], TrialResult] = {}
+    for result in results:
+        place = scenarios.index(result.scenario), sets.index(result.fixes)
+        cells[place] = result
+        total = result.requests["recorded"]
+        rates[place] = max(result.failed / total, _FLOOR) if total else np.nan
+    figure = new_figure(3.2 + 1.45 * len(sets), 2.0 + 0.62 * len(scenarios))
+    axes = figure.subplots()
+    image = axes.imshow(rates, cmap="cividis_r", norm=LogNorm(_FLOOR, _CEILING), aspect="auto")
+    for (row, column), result in cells.items():
+        dark = not np.isnan(rates[row, column]) and rates[row, column] > 0.02
+        axes.text(column, row, _words(result), ha="center", va="center", fontsize=9, color="white" if dark else INK)
+    labels = [(fix_words(fixes) or "none").replace(" + ", " +\n") for fixes in sets]
+    axes.set_xticks(range(len(sets)), labels, fontsize=9)
+    axes.set_yticks(range(len(scenarios)), scenarios, fontsize=10)
+    axes.tick_params(length=0, colors=INK)
+    axes.xaxis.set_ticks_position("top")
+    axes.set_xticks([edge - 0.5 for edge in range(1, len(sets))], minor=True)
+    axes.set_yticks([edge - 0.5 for edge in range(1, len(scenarios))], minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="minor", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, pad=0.02)
+    bar.set_label("failed share (logarithmic)", fontsize=9, color=INK)
+    bar.set_ticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], labels=["≤ 0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
+    bar.outline.set_edgecolor(FAINT)
+    figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+    caption(figure, common_settings(results))
+    return figure
+
+
+def _words(result: TrialResult) -> str:
+    doubt = "?" if result.verdict.outcome is Outcome.INCONCLUSIVE else ""
+    if not result.failed:
+        return f"0{doubt}"
+    return f"{number(result.failed)}{doubt}\n{percent(result.failed / max(1, result.requests['recorded']))}"

@@ -1,0 +1,55 @@
+"""The run as Markdown: for a pull request's comment or a CI job's summary page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hazd.report.console import measures, sentence
+from hazd.report.words import fix_words, kinds_words, number, percent
+
+
+def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = None) -> str:
+    """A table of the trials and a sentence for each; differences: what `compare` said, if there was a baseline.
+
+    Pipes in names are escaped: they would end a cell.
+    """
+    cluster = summary.get("cluster") or {}
+    lines = [
+        f"## {summary['verdict']}: {_cell(summary['scenario'])}",
+        "",
+        f"Run `{summary['run']}` on {cluster.get('kind', '?')} {cluster.get('version', '')}, "
+        f"{cluster.get('nodes', '?')} nodes.",
+        "",
+        "| scenario | fixes | requests | failed | how | at most (95 %) | verdict |",
+        "| --- | --- | ---: | ---: | --- | ---: | --- |",
+    ]
+    for trial in summary["trials"]:
+        cells = (
+            trial["scenario"],
+            fix_words(trial["fixes"], trial["settings"]) or "none",
+            number(trial["requests"]["due"]),
+            number(trial["requests"]["failed"]),
+            kinds_words(trial["failures"]) or "·",
+            percent(trial["upper_bound_failure_rate_95"]),
+            f"**{trial['verdict']}**",
+        )
+        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+    for trial in summary["trials"]:
+        lines += ["", f"### {trial['name']}", "", sentence(trial) + "."]
+        lines += [f"- {reason}" for reason in trial["reasons"] if " requests failed" not in reason]
+        if words := measures(trial):
+            lines += ["", f"_{words}_"]
+    if differences is not None:
+        lines += ["", f"### {differences['verdict']}: against {differences['baseline'] or 'the budgets'}", ""]
+        lines += [f"- {reason}" for reason in differences["reasons"] or ["no regression"]]
+    if summary.get("not_run"):
+        lines += ["", "Not run: " + ", ".join(summary["not_run"])]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", "\\|").replace("\n", " ")
+
+
+__all__ = ["render"]

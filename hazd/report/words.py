@@ -1,0 +1,74 @@
+"""How reports write numbers and names; the same words on the console, in HTML, in Markdown and under charts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_FIXES = {
+    "prestop": "preStop",
+    "readiness": "readiness",
+    "graceful-shutdown": "graceful shutdown",
+    "pdb": "PDB",
+    "recycle": "recycling",
+    "min-ready-seconds": "minReadySeconds",
+    "grace": "longer grace period",
+}
+_KINDS = {
+    "refused": "refused",
+    "no_route": "no route",
+    "timeout": "time-out",
+    "reset": "reset",
+    "eof": "closed early",
+    "bad_status": "bad status",
+    "other": "other",
+}
+
+
+def number(value: int) -> str:
+    return f"{value:,}"
+
+
+def percent(rate: float) -> str:
+    """A rate with two significant digits: "0.04 %", "6.2 %", "38 %"."""
+    return "0 %" if rate == 0 else f"{rate * 100:.2g} %" if rate < 0.1 else f"{rate * 100:.0f} %"
+
+
+def fix_words(fixes: Sequence[str], settings: Mapping[str, Any] | None = None) -> str:
+    """ "preStop 5 s + readiness"; the empty string without any fix."""
+    words = []
+    for name in fixes:
+        word = _FIXES.get(name, name)
+        seconds = (settings or {}).get("prestop_s")
+        words.append(f"{word} {seconds:g} s" if name == "prestop" and seconds is not None else word)
+    return " + ".join(words)
+
+
+def kind_word(kind: str) -> str:
+    return _KINDS.get(kind, kind.replace("_", " "))
+
+
+def kinds_words(kinds: Mapping[str, int]) -> str:
+    """ "35 refused, 12 no route", largest first."""
+    ranked = sorted(((name, count) for name, count in kinds.items() if count), key=lambda item: -item[1])
+    return ", ".join(f"{number(count)} {kind_word(name)}" for name, count in ranked)
+
+
+def settings_words(meta: Mapping[str, Any]) -> str:
+    """A trial's settings for a caption: "kind v1.34.4, 3 nodes, iptables; 4 replicas, 200 requests/s; start-up 2 s"."""
+    cluster = meta.get("cluster") or {}
+    settings = meta.get("settings") or {}
+    facts = [
+        " ".join(str(cluster.get(name, "")) for name in ("kind", "version")).strip(),
+        f"{cluster['nodes']} nodes" if cluster.get("nodes") else "",
+        f"kube-proxy {cluster['proxy_mode']}" if cluster.get("proxy_mode") else "",
+        f"{meta['replicas']} replicas" if meta.get("replicas") else "",
+        f"{meta['rate']:g} requests/s" if meta.get("rate") else "",
+    ]
+    for name, word in (("startup_delay_s", "start-up"), ("grace_s", "grace"), ("prestop_s", "preStop")):
+        if settings.get(name) is not None and (name != "prestop_s" or "prestop" in (meta.get("fixes") or ())):
+            facts.append(f"{word} {settings[name]:g} s")
+    return ", ".join(fact for fact in facts if fact)
+
+
+__all__ = ["fix_words", "kind_word", "kinds_words", "number", "percent", "settings_words"]
