@@ -1,0 +1,81 @@
+"""How close the lab comes to kind: the same trials on both, N runs each, side by side.
+
+`python -m bench.fidelity --runs 3` runs `hazd matrix rollout` on kind and on the lab in turn (so that a drift of the
+machine meets both), writes bench/fidelity/result.json and the table in docs/fidelity.md. It measures and compares;
+what differs and why is said in the document by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+DOCUMENT = HERE.parents[1] / "docs" / "fidelity.md"
+BEGIN, END = "<!-- table: python -m bench.fidelity -->", "<!-- end of table -->"
+KINDS = ("refused", "no_route", "timeout", "reset", "eof")
+
+
+def one_run(cluster: str, rate: int, out: Path, number: int) -> list[dict[str, Any]]:
+    """The trials of one matrix run; raises CalledProcessError when hazd could not run them at all."""
+    command = [sys.executable, "-c", "from hazd.cli import main; main()", "matrix", "rollout", "--cluster", cluster]
+    command += ["--rate", str(rate), "--out", str(out), "--name", f"{cluster}-{number}", "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise subprocess.CalledProcessError(done.returncode, command)
+    trials: list[dict[str, Any]] = json.loads(done.stdout)["trials"]
+    return trials
+
+
+def cell(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Medians over the runs of one trial on one cluster."""
+    failures = {kind: statistics.median(trial["failures"][kind] for trial in trials) for kind in KINDS}
+    return {
+        "runs": len(trials),
+        "verdicts": [trial["verdict"] for trial in trials],
+        "due": statistics.median(trial["requests"]["due"] for trial in trials),
+        "failed": [trial["requests"]["failed"] for trial in trials],
+        "failures": failures,
+        "removal_ms_max": [trial["propagation_ms"]["removal"]["max"] for trial in trials],
+    }
+
+
+def table(cells: dict[str, dict[str, dict[str, Any]]]) -> str:
+    """Markdown: a row a trial and cluster."""
+    head = "| trial | cluster | verdicts | failed, each run | " + " | ".join(KINDS) + " |"
+    lines = [head, "| --- | --- | --- | --- |" + " ---: |" * len(KINDS)]
+    for name, by_cluster in cells.items():
+        for cluster, values in by_cluster.items():
+            counts = " | ".join(f"{values['failures'][kind]:g}" for kind in KINDS)
+            failed = "; ".join(map(str, values["failed"]))
+            lines.append(f"| {name} | {cluster} | {' '.join(values['verdicts'])} | {failed} | {counts} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=200)
+    options = parser.parse_args()
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(options.runs):
+            for cluster in ("kind", "lab"):
+                for trial in one_run(cluster, options.rate, Path(folder), number):
+                    found.setdefault(trial["name"], {}).setdefault(cluster, []).append(trial)
+    cells = {name: {cluster: cell(trials) for cluster, trials in both.items()} for name, both in found.items()}
+    (HERE / "result.json").write_text(json.dumps({"rate": options.rate, "cells": cells}, indent=2) + "\n")
+    text = DOCUMENT.read_text()
+    before, rest = text.split(BEGIN)
+    DOCUMENT.write_text(before + BEGIN + "\n" + table(cells) + "\n" + END + rest.split(END)[1])
+
+
+if __name__ == "__main__":
+    main()
