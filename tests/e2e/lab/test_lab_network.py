@@ -1,0 +1,115 @@
+"""What only the kernel can answer: errnos, rules that nft accepts, connections that outlive them, nodes that vanish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from hazd.cluster.lab import LabCluster, http
+from hazd.errors import ClusterError
+from hazd.model import Ref
+
+from .bench import ask, listening, pod, until
+
+pytestmark = [pytest.mark.lab, pytest.mark.anyio]
+
+
+async def test_a_service_leads_to_its_pods_from_every_node_and_pod(lab: LabCluster) -> None:
+    """Real DNAT on each node, to pods of both nodes, also from a pod to itself; other ports stay closed."""
+    service = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    made = await lab.create({"kind": "Service", "metadata": {"name": "web", "namespace": "t"}, "spec": service})
+    address = made["spec"]["clusterIP"]
+
+    async def rejected() -> bool:
+        return await ask(lab, "x-worker", address) == "ECONNREFUSED"
+
+    await until("a service without endpoints is rejected", rejected)
+    await lab.create(pod("one"))
+    await lab.create(pod("two", node="x-worker2"))
+    pods = await listening(lab, "one", "two")
+    places = [*lab.options.node_names, *(each["metadata"]["uid"] for each in pods)]
+
+    async def both(place: str) -> bool:
+        return {await ask(lab, place, address) for _ in range(20)} == {"one", "two"}
+
+    for place in places:
+        await until(f"both pods answer at {place}", lambda place=place: both(place))  # type: ignore[misc]
+    assert await ask(lab, "x-worker", pods[0]["status"]["podIP"], 8081) == "ECONNREFUSED"
+    await lab.delete(Ref("Service", "web", "t"))
+
+    async def unknown() -> bool:
+        return await ask(lab, "x-worker", address, timeout_s=0.5) == "timeout"
+
+    await until("the rules forget the service", unknown)
+
+
+async def test_a_vanished_pod_address_has_no_route(lab: LabCluster) -> None:
+    """After the pod's end the node asks by ARP in vain: EHOSTUNREACH, from a fresh neighbour's view."""
+    await lab.create(pod("one"))
+    [one] = await listening(lab, "one")
+    await lab.delete(Ref("Pod", "one", "t"))
+
+    async def gone() -> bool:
+        return not await lab.list("Pod", "t")
+
+    await until("the pod to be gone", gone)
+    address = one["status"]["podIP"]
+    beside = address.rpartition(".")[0] + ".200"  # never was anybody: no neighbour entry that could be stale
+    assert await ask(lab, "x-worker2", beside, 8080) == "EHOSTUNREACH"
+    assert await ask(lab, "x-worker", address, 8080) in ("EHOSTUNREACH", "timeout")
+
+
+async def test_a_standing_connection_survives_a_change_of_rules(lab: LabCluster) -> None:
+    """Conntrack keeps what stands: a pod that has left the rules still answers on an old connection."""
+    echo = (
+        "import socket,threading\n"
+        "def serve(c):\n"
+        "    while d:=c.recv(99): c.sendall(d)\n"
+        "s=socket.create_server(('',8080))\n"
+        "while True: threading.Thread(target=serve,args=(s.accept()[0],)).start()\n"
+    )
+    service = {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}
+    made = await lab.create({"kind": "Service", "metadata": {"name": "web", "namespace": "t"}, "spec": service})
+    await lab.create(pod("one", echo))
+    machine: Any = lab.plant.machine
+
+    async def connected() -> Any:
+        sock = await machine._socket("x-worker2")
+        try:
+            await http.connect(sock, made["spec"]["clusterIP"], 80)
+        except OSError:
+            sock.close()
+            return None
+        return sock
+
+    with await until("a connection through the service", connected) as sock:
+        await lab.patch(Ref("Service", "web", "t"), {"spec": {"selector": {"app": "nobody"}}})
+
+        async def rejected() -> bool:
+            return await ask(lab, "x-worker2", made["spec"]["clusterIP"]) == "ECONNREFUSED"
+
+        await until("new connections are rejected", rejected)
+        sock.send(b"still there")
+        await anyio.wait_readable(sock)
+        assert sock.recv(99) == b"still there"
+
+
+async def test_a_stopped_node_answers_nobody_and_comes_back(lab: LabCluster) -> None:
+    """Power off: no FIN, no RST, no route in the end; its pods run again after power on, under a new address."""
+    await lab.create(pod("one"))
+    await lab.create(pod("two", node="x-worker2"))
+    one, _ = await listening(lab, "one", "two")
+    await lab.stop_node("x-worker")
+    assert await ask(lab, "x-worker2", one["status"]["podIP"], 8080) in ("EHOSTUNREACH", "timeout")
+    with pytest.raises(ClusterError):
+        await lab.pod_request(Ref("Pod", "one", "t"), 8080, "GET", "/")
+    await lab.start_node("x-worker")
+
+    async def again() -> bool:
+        back = await lab.get(Ref("Pod", "one", "t"))
+        return bool(back["status"]["containerStatuses"][0]["restartCount"] == 1)
+
+    await until("the pod's container is started again", again)
+    await listening(lab, "one", "two")

@@ -1,0 +1,202 @@
+"""PASS, FAIL, INCONCLUSIVE: what each needs, and the contract of summary.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hazd.analysis import analyse, deciding, summarise
+from hazd.analysis.accounting import Accounting
+from hazd.analysis.story import Story, look, read_story
+from hazd.analysis.verdict import judge
+from hazd.journal import read_trial
+from hazd.model import Event, Outcome, Ref
+from tests.golden.simulated import EPOCH_NS, NAMESPACE, S
+from tests.golden.worlds import rollout
+
+GOOD = Accounting(100, 100, 0, 0, (), ())
+CHANGED = {"terminations": 4, "additions": 4}
+DONE: Mapping[str, Any] = {
+    "state": "complete",
+    "phases": {"disrupt_start_ns": EPOCH_NS, "traffic_end_ns": EPOCH_NS + S},
+}
+
+
+def outcome(
+    meta: Mapping[str, Any] = DONE,
+    accounting: Accounting = GOOD,
+    failed: int = 0,
+    late: float | None = 1.0,
+    story: Story | None = None,
+    transitions: Mapping[str, int] = CHANGED,
+) -> tuple[Outcome, str]:
+    verdict = judge(meta, accounting, failed, late, story or Story(), transitions)
+    return verdict.outcome, "\n".join(verdict.reasons)
+
+
+def test_a_clean_trial_passes() -> None:
+    """Nothing failed, everything is accounted for, pods did change."""
+    assert outcome()[0] is Outcome.PASS
+
+
+def test_failures_fail_and_a_budget_allows_some() -> None:
+    """The budget is the number of failures that is still a pass."""
+    assert outcome(failed=1)[0] is Outcome.FAIL
+    allowed = {**DONE, "settings": {"max_failed": 5}}
+    assert outcome(allowed, failed=5)[0] is Outcome.PASS
+    assert outcome(allowed, failed=6)[0] is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"late": 21.0}, "lagged"),
+        ({"accounting": replace(GOOD, not_sent=3)}, "3 requests were never sent"),
+        ({"story": Story(gaps=[(EPOCH_NS, EPOCH_NS + 2 * S, "Pod")])}, "watch on Pod saw nothing for 2.0 s"),
+    ],
+)
+def test_doubt_takes_a_pass_but_leaves_a_fail(change: dict[str, Any], words: str) -> None:
+    """A late generator or a blind watch cannot pass; failed requests stay failed, and both reasons are said."""
+    passed = outcome(**change)
+    assert passed[0] is Outcome.INCONCLUSIVE
+    assert words in passed[1]
+    failed = outcome(**change, failed=7)
+    assert failed[0] is Outcome.FAIL
+    assert words in failed[1]
+    assert "7 of 100" in failed[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"meta": {**DONE, "state": "interrupted"}}, "interrupted"),
+        ({"meta": {**DONE, "state": "failed", "error": "no route to server"}}, "no route to server"),
+        ({"meta": {**DONE, "state": "running"}}, "under way"),
+        ({"accounting": replace(GOOD, problems=("5 missing",))}, "5 missing"),
+        ({"accounting": replace(GOOD, recorded=0)}, "no request was recorded"),
+        ({"transitions": {"terminations": 0}}, "nothing was disrupted"),
+        ({"meta": {**DONE, "settings": {"expects": ["nodes_lost"]}}}, "no nodes_lost"),
+        (
+            {"meta": {**DONE, "checks": [{"name": "prestop", "ok": False, "message": "FailedPreStopHook"}]}},
+            "FailedPreStopHook",
+        ),
+    ],
+)
+def test_a_trial_that_answers_nothing_is_inconclusive_even_with_failures(change: dict[str, Any], words: str) -> None:
+    """When the numbers cannot be trusted they are not a FAIL either; the failures are still said."""
+    for failed in (0, 9):
+        found = outcome(**change, failed=failed)
+        assert found[0] is Outcome.INCONCLUSIVE
+        assert words in found[1]
+    assert "9 of" in found[1]
+
+
+def test_a_gap_after_the_trial_matters_to_nobody() -> None:
+    """Only blindness during the disruption counts."""
+    story = Story(gaps=[(EPOCH_NS + 5 * S, EPOCH_NS + 6 * S, "Pod")])
+    assert outcome(story=story)[0] is Outcome.PASS
+
+
+def test_the_summary_keeps_the_contract(tmp_path: Path) -> None:
+    """Every field that DESIGN promises is there, of its type, and the whole is plain JSON."""
+    record = read_trial(rollout().write(tmp_path / "rollout"))
+    summary = json.loads(json.dumps(summarise({"run": "r", "scenario": "rollout"}, [analyse(record)])))
+    assert {"schema", "run", "scenario", "cluster", "trials", "verdict"} <= summary.keys()
+    trial = summary["trials"][0]
+    assert summary["schema"] == 1
+    assert trial["requests"]["due"] == trial["requests"]["sent"] == trial["requests"]["recorded"]
+    assert trial["requests"]["ok"] + trial["requests"]["failed"] == trial["requests"]["recorded"]
+    assert set(trial["failures"]) == {"refused", "no_route", "timeout", "reset", "eof", "bad_status", "other"}
+    assert sum(trial["failures"].values()) == trial["requests"]["failed"] > 0
+    assert trial["attributed"] == trial["requests"]["failed"]
+    assert {"p50", "p99", "max"} <= trial["latency_ms"].keys()
+    assert {"p99", "max"} <= trial["late_ms"].keys()
+    assert 0 < trial["upper_bound_failure_rate_95"] < 1
+    assert trial["terminations"] == 4
+    for lag in ("removal", "addition"):
+        assert {"n", "p50", "max"} == trial["propagation_ms"][lag].keys()
+
+
+def test_the_baseline_does_not_fail_the_run(tmp_path: Path) -> None:
+    """With none and with fixes side by side, the trial with the fixes decides; alone, the baseline does."""
+    bare = analyse(read_trial(rollout().write(tmp_path / "bare")))
+    world = rollout(readiness=True, prestop_s=5, graceful=True)
+    fixed = analyse(read_trial(world.write(tmp_path / "fixed", fixes=["prestop", "readiness"])))
+    assert (bare.verdict.outcome, fixed.verdict.outcome) == (Outcome.FAIL, Outcome.PASS)
+    assert summarise({}, [bare, fixed])["verdict"] == "PASS"
+    assert summarise({}, [bare])["verdict"] == "FAIL"
+    assert [result.name for result in deciding([bare, fixed])] == ["fixed"]
+
+
+def test_a_planned_trial_that_never_ran_keeps_a_run_from_passing(tmp_path: Path) -> None:
+    """An interrupted run is not a pass of what it did not try."""
+    world = rollout(readiness=True, prestop_s=5, graceful=True)
+    result = analyse(read_trial(world.write(tmp_path / "one")))
+    summary = summarise({"trials": [{"name": "one"}, {"name": "two"}]}, [result])
+    assert (summary["verdict"], summary["not_run"]) == ("INCONCLUSIVE", ["two"])
+    assert summarise({}, [])["verdict"] == "INCONCLUSIVE"
+
+
+def pod_event(at: int, reason: str, **status: Any) -> Event:
+    return Event(EPOCH_NS + at, "watch", Ref("Pod", "app-a", NAMESPACE), reason, detail=status)
+
+
+def test_nested_and_flat_digests_tell_the_same_story() -> None:
+    """Both shapes of a digest are read alike."""
+    conditions = [{"type": "Ready", "status": "True"}]
+    nested = [pod_event(0, "ADDED", spec={"nodeName": "n"}, status={"podIP": "10.0.0.1", "conditions": conditions})]
+    flat = [pod_event(0, "ADDED", nodeName="n", podIP="10.0.0.1", conditions=conditions)]
+    found = [read_story(events, {"namespace": NAMESPACE}).pods["app-a"] for events in (nested, flat)]
+    assert found[0] == found[1]
+    assert (found[0].node, found[0].ip) == ("n", "10.0.0.1")
+
+
+def test_an_app_with_another_clock_is_put_right() -> None:
+    """A log line seen before it was written shows a clock that is ahead; the pod's times are moved by that much."""
+    ref = Ref("Pod", "app-a", NAMESPACE)
+    said = [
+        Event(EPOCH_NS + at, "app", ref, word, EPOCH_NS + at + 9 * S) for at, word in ((0, "started"), (S, "listening"))
+    ]
+    assert read_story(said, {}).pods["app-a"].listening_ns == EPOCH_NS + S
+
+
+def test_a_restarted_container_begins_anew() -> None:
+    """After an exit a new start clears what the old process had said."""
+    ref = Ref("Pod", "app-a", NAMESPACE)
+    words = ("started", "listening", "exit", "started")
+    said = [Event(EPOCH_NS + at, "app", ref, word, EPOCH_NS + at) for at, word in enumerate(words)]
+    pod = read_story(said, {}).pods["app-a"]
+    assert (pod.restarts, pod.listening_ns, pod.exited_ns) == (1, None, None)
+
+
+def test_a_watch_that_ended_for_good_is_a_gap_to_the_end() -> None:
+    """A GAP without an end lasts until the last event of the trial."""
+    ref = Ref("Pod", "", NAMESPACE)
+    events = [Event(EPOCH_NS, "watch", ref, "GAP"), Event(EPOCH_NS + 3 * S, "hazd", ref, "note")]
+    assert read_story(events, {}).gaps == [(EPOCH_NS, EPOCH_NS + 3 * S, "Pod")]
+
+
+def test_hazds_own_workers_are_no_part_of_the_workload() -> None:
+    """Traffic pods live in the same namespace and are left out."""
+    events = [
+        Event(
+            EPOCH_NS,
+            "watch",
+            Ref("Pod", "hazd-worker-0", NAMESPACE),
+            "ADDED",
+            detail={"labels": {"app": "hazd-worker"}},
+        ),
+        Event(EPOCH_NS, "watch", Ref("Pod", "w", NAMESPACE), "ADDED", detail={}),
+    ]
+    assert not read_story(events, {"namespace": NAMESPACE, "workers": [{"pod": "w"}]}).pods
+
+
+def test_look_takes_the_first_path_that_exists() -> None:
+    """A missing step anywhere is None, never an error."""
+    assert look({"a": {"b": 0}}, "x", "a.b") == 0
+    assert look({"a": 1}, "a.b.c") is None

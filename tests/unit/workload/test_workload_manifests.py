@@ -1,0 +1,77 @@
+"""What hazd itself applies: complete, without any fix, and owned by labels."""
+
+from __future__ import annotations
+
+import pytest
+
+from hazd.manifest_check import check_document
+from hazd.manifests import find_workload, pod_spec
+from hazd.workload.knobs import Knobs
+from hazd.workload.manifests import (
+    is_sample_app,
+    lacks_sample_app,
+    namespace_manifest,
+    sample_workload,
+    set_env,
+    worker_pod,
+)
+
+LABELS = {"app.kubernetes.io/managed-by": "hazd", "hazd.dev/run": "r1"}
+
+
+def test_the_sample_is_a_baseline() -> None:
+    """No probe, no hook, exit at once: every cure is a fix's business; and the app understands its environment."""
+    documents = sample_workload(image="app:1", startup_delay_s=2, latency_ms=5, cpu_ms=0.5, tag="t", labels=LABELS)
+    assert not [problem for doc in documents for problem in check_document(doc)]
+    deployment, service = find_workload(documents)
+    container = pod_spec(deployment)["containers"][0]
+    assert not {"readinessProbe", "startupProbe", "livenessProbe", "lifecycle"} & container.keys()
+    knobs = Knobs.read({item["name"]: item.get("value", "p") for item in container["env"]})
+    assert (knobs.startup_delay_s, knobs.latency_s, knobs.cpu_s) == (2.0, 0.005, 0.0005)
+    assert (knobs.on_sigterm, knobs.tag, knobs.pod) == ("exit", "t", "p")
+    assert knobs.port == container["ports"][0]["containerPort"] == service["spec"]["ports"][0]["targetPort"]
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": "25%"}
+    assert is_sample_app(container)
+    assert lacks_sample_app(documents) == ""
+    for doc in documents:
+        assert LABELS.items() <= doc["metadata"]["labels"].items()
+
+
+def test_numbers_and_percentages_keep_their_type() -> None:
+    """The API takes 1 and "25%", but refuses "1"."""
+    deployment, _ = sample_workload(image="a", max_surge="2", max_unavailable=0)
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 2, "maxUnavailable": 0}
+
+
+def test_packed_replicas_are_drawn_together_not_nailed_down() -> None:
+    """A preference alone: a drained node's pods must be able to start elsewhere."""
+    spec = pod_spec(sample_workload(image="a", placement="packed")[0])
+    assert list(spec["affinity"]["podAffinity"]) == ["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert spec["topologySpreadConstraints"][0]["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert "affinity" not in pod_spec(sample_workload(image="a")[0])
+
+
+def test_worker_sits_on_its_node_for_good() -> None:
+    """By node name and past every taint, never restarted, its records on a volume."""
+    pod = worker_pod(name="w", namespace="n", node="control-plane", image="worker:1", labels=LABELS)
+    spec = pod["spec"]
+    assert (spec["nodeName"], spec["restartPolicy"]) == ("control-plane", "Never")
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    command = spec["containers"][0]["command"]
+    assert command[command.index("--dir") + 1] == spec["containers"][0]["volumeMounts"][0]["mountPath"]
+    assert LABELS.items() <= pod["metadata"]["labels"].items()
+
+
+def test_namespace() -> None:
+    """Nothing but a name and whose it is."""
+    assert namespace_manifest("n", LABELS)["metadata"] == {"name": "n", "labels": LABELS}
+
+
+@pytest.mark.parametrize("names", [["HAZD_B", "HAZD_D", "HAZD_A"], ["HAZD_D", "HAZD_A", "HAZD_B"]])
+def test_set_env_does_not_show_in_which_order_it_was_called(names: list[str]) -> None:
+    """New variables find the same place, others stay where they are, a reference becomes a value."""
+    env: list[dict[str, object]] = [{"name": "POD_NAME"}, {"name": "HAZD_Z", "valueFrom": {}}, {"name": "HAZD_C"}]
+    for name in [*names, "HAZD_Z"]:
+        set_env({"env": env}, name, "1")
+    assert [item["name"] for item in env] == ["POD_NAME", "HAZD_A", "HAZD_B", "HAZD_D", "HAZD_Z", "HAZD_C"]
+    assert env[4] == {"name": "HAZD_Z", "value": "1"}
