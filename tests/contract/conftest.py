@@ -22,7 +22,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     kinds = [pytest.param("lab", marks=pytest.mark.lab), pytest.param("kind", marks=pytest.mark.kind)]
     if metafunc.config.getoption("--context"):
         kinds.append(pytest.param("context"))
-    metafunc.parametrize("cluster", kinds, indirect=True, scope="session")
+    metafunc.parametrize("cluster", kinds, indirect=True, scope="package")
 
 
 async def _choose(kind: str, config: pytest.Config) -> Cluster:
@@ -39,7 +39,7 @@ async def _choose(kind: str, config: pytest.Config) -> Cluster:
     return cluster
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
     """An entered cluster; one that this machine cannot have is skipped with its reason."""
     kind = str(request.param)
@@ -57,12 +57,12 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[Cluster]:
         await chosen.__aexit__(None, None, None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def images(cluster: Cluster) -> Images:
     return await cluster.images()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def _namespaces(cluster: Cluster) -> AsyncIterator[list[str]]:
     """Every namespace made; the session ends when the last one is gone."""
     made: list[str] = []
