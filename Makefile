@@ -50,8 +50,8 @@ nightly: .venv/.stamp ## every scenario without and with its fixes on kind, comp
 report: .venv/.stamp ## make the newest run's report anew (RUN=reports/NAME for another)
 	$(HAZD) report $(or $(RUN),$(shell ls -td reports/*/ 2> /dev/null | head -1))
 
-bench: .venv/.stamp ## the benchmarks: senders beside their peers, then the lab beside kind (about 25 minutes)
-	$(PY) -m bench.traffic && $(PY) -m bench.fidelity
+bench: .venv/.stamp ## the benchmarks: senders beside their peers, the lab's cost per pod, the lab beside kind (about 25 minutes)
+	$(PY) -m bench.traffic && $(PY) -m bench.lab && $(PY) -m bench.fidelity
 
 bench-setup: ## get the peers of the traffic benchmark from package registries
 	bench/traffic/setup
