@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hazd.analysis.control import of_service
 from hazd.analysis.requests import Requests
 from hazd.model import Phase
 
@@ -32,7 +33,10 @@ class PodCount:
 
 @dataclass(frozen=True)
 class Accounting:
-    """due = recorded + not_sent, checked per worker; `problems` names what does not add up."""
+    """due = recorded + not_sent + lost, checked per worker; `problems` names what does not add up.
+
+    lost: due requests of workers that vanished, of which nobody knows whether they were sent.
+    """
 
     due: int
     recorded: int
@@ -40,6 +44,7 @@ class Accounting:
     duplicates: int
     problems: tuple[str, ...]
     pods: tuple[PodCount, ...]
+    lost: int = 0
 
     @property
     def complete(self) -> bool:
@@ -54,6 +59,7 @@ class Accounting:
             "complete": self.complete,
             "problems": list(self.problems),
             "duplicates": self.duplicates,
+            "lost": self.lost,
             "reconciled": self.reconciled,
             "pods": {
                 item.pod: {
@@ -79,7 +85,8 @@ def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str]
     duplicates = len(requests) - len(np.unique(requests.seq))
     if duplicates:
         wrong.append(f"{duplicates} sequence numbers were recorded twice")
-    due = not_sent = 0
+    due = not_sent = lost = 0
+    started_ns = int((meta.get("phases") or {}).get("traffic_start_ns") or 0)
     for worker in workers:
         number = worker.get("id", 0)
         have = int((requests.worker == number).sum())
@@ -88,11 +95,15 @@ def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str]
         if owed is None:
             owed = have + missed
             wrong.append(f"worker {number} never said how many requests were due")
-        due, not_sent = due + int(owed), not_sent + missed
-        if int(owed) != claimed + missed:
-            wrong.append(f"worker {number}: {owed} due, but {claimed} recorded + {missed} not sent")
+        gone = int(worker.get("lost") or 0)
+        due, not_sent, lost = due + int(owed), not_sent + missed, lost + gone
+        if int(owed) != claimed + missed + gone:
+            wrong.append(f"worker {number}: {owed} due, but {claimed} recorded + {missed} not sent + {gone} lost")
         if have != claimed:
             wrong.append(f"worker {number} recorded {claimed} requests, the journal holds {have}")
+        if gone:
+            wrong.append(_missed(worker, gone, started_ns))
+            continue
         if worker.get("sha256_ok") is False:
             wrong.append(f"worker {number}: its records do not match their check-sum")
         if worker.get("error"):
@@ -100,11 +111,22 @@ def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str]
     if not workers:
         due = len(requests)
         wrong.append("no worker handed over its count of due requests")
-    elif not duplicates and not not_sent and len(requests) and len(key) == due:
+    elif not duplicates and not not_sent and not lost and len(requests) and len(key) == due:
         span = int(requests.seq.max()) - int(requests.seq.min()) + 1
         if span != due:
             wrong.append(f"sequence numbers span {span}, {due} were due: some are missing")
-    return Accounting(due, len(requests), not_sent, duplicates, tuple(wrong), tuple(_reconcile(requests, meta)))
+    pods = tuple(_reconcile(of_service(requests), meta))
+    return Accounting(due, len(requests), not_sent, duplicates, tuple(wrong), pods, lost)
+
+
+def _missed(worker: Mapping[str, Any], lost: int, started_ns: int) -> str:
+    """Which worker is missing, where it ran, from when to when (s since the traffic began), how much, and why."""
+    since, until = ((int(at_ns) - started_ns) / 1e9 for at_ns in worker.get("missed_ns") or (started_ns, started_ns))
+    where, why = worker.get("node") or "an unknown node", worker.get("error") or "no reason is known"
+    return (
+        f"worker {worker.get('id', 0)} on {where} was lost: nothing is known of {lost:,} requests "
+        f"due from {since:.3f} s to {until:.3f} s of the traffic ({why})"
+    )
 
 
 def _reconcile(requests: Requests, meta: Mapping[str, Any]) -> list[PodCount]:

@@ -161,6 +161,19 @@ def test_accounts_that_do_not_add_up_name_the_worker(change: dict[str, Any], wor
     assert "worker 0" in problem
 
 
+def test_a_lost_worker_is_named_with_what_it_missed() -> None:
+    """Its due requests stay in the sum as lost; one reason names worker, node, span and number."""
+    requests = requests_of([{"pod": 1}] * 3)
+    gone = {"due": 10, "lost": 7, "sha256_ok": False, "error": "its pod is gone", "node": "n1"}
+    meta = meta_for(requests, **gone, missed_ns=[3_500_000_000, 6_000_000_000])
+    meta["phases"] = {"traffic_start_ns": 1_000_000_000}
+    found = account(requests, meta)
+    (problem,) = found.problems
+    assert (found.due, found.recorded, found.not_sent, found.lost) == (10, 3, 0, 7)
+    for words in ("worker 0 on n1", "7 requests", "from 2.500 s to 5.000 s", "its pod is gone"):
+        assert words in problem
+
+
 def test_doubled_and_missing_sequence_numbers_are_found() -> None:
     """A record counted twice, or a hole in the schedule, is no complete account."""
     doubled = requests_of([{"seq": 0}, {"seq": 1}, {"seq": 1}])
