@@ -1,8 +1,9 @@
 """The record of a run on disk: an append-only writer and a reader that forgives a torn end.
 
 reports/<run>/run.json, then one folder a trial under trials/: trial.json (what was asked and how it ended),
-events.jsonl, samples.arrows while it runs (an Arrow IPC stream, at most half a second behind), samples.arrow once it is
-complete (an Arrow IPC file; pandas.read_feather, polars and DuckDB read it). Nothing here judges.
+events.jsonl, samples.arrows while it runs (an Arrow IPC stream, at most half a second behind, in the order in which
+records were fetched), samples.arrow once it is complete (an Arrow IPC file in the order of due times, all workers merged;
+pandas.read_feather, polars and DuckDB read it). Nothing here judges.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hazd.errors import JournalError
+from hazd.merge import ORDER, earliest_due_ns, merge_batches
 from hazd.model import Connection, Event, FailureKind, Phase, Ref, TrialRecord
 from hazd.record import DTYPE_FIELDS, RECORD
 
@@ -138,8 +140,18 @@ class TrialWriter:
         self.meta.update(fields)
         write_json(self.folder / TRIAL_FILE, self.meta)
 
+    def recorded_seqs(self, worker: int) -> Iterator[int]:
+        """The sequence numbers of a worker's records as far as they were added."""
+        import pyarrow.compute as pc
+
+        for batch in _stream_batches(self.folder / STREAM_FILE):
+            yield from batch.column("seq").filter(pc.equal(batch.column("worker"), worker)).to_numpy().tolist()
+
     def close(self, state: str) -> None:
-        """state: complete, failed or interrupted. The stream becomes a file that any Arrow reader opens."""
+        """state: complete, failed or interrupted. The stream becomes a file that any Arrow reader opens.
+
+        All workers' records are merged by due time on the way; the stream stays until the file is whole.
+        """
         import pyarrow as pa
 
         self._stream.close()
@@ -149,13 +161,21 @@ class TrialWriter:
         with (
             pa.OSFile(str(part), "wb") as sink,
             pa.ipc.new_file(sink, sample_schema(), options=pa.ipc.IpcWriteOptions(compression="zstd")) as out,
-            pa.memory_map(str(self.folder / STREAM_FILE)) as source,
         ):
-            for batch in pa.ipc.open_stream(source):
+            earliest_ns = earliest_due_ns(_stream_batches(self.folder / STREAM_FILE))
+            for batch in merge_batches(_stream_batches(self.folder / STREAM_FILE), earliest_ns):
                 out.write_batch(batch)
         os.replace(part, self.folder / SAMPLES_FILE)
         (self.folder / STREAM_FILE).unlink()
         self.update(state=state)
+
+
+def _stream_batches(path: Path) -> Iterator[Any]:
+    """The batches of a samples.arrows one by one. Raises ArrowInvalid or OSError where it is torn."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        yield from pa.ipc.open_stream(source)
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -205,16 +225,15 @@ def read_trial(folder: Path) -> TrialRecord:
                 reader = pa.ipc.open_file(source)
                 batches = [reader.get_batch(index) for index in range(reader.num_record_batches)]
         elif (folder / STREAM_FILE).exists():
-            with pa.OSFile(str(folder / STREAM_FILE), "rb") as source:
-                for batch in pa.ipc.open_stream(source):
-                    batches.append(batch)
+            for batch in _stream_batches(folder / STREAM_FILE):
+                batches.append(batch)
             problems.append("samples were read from an unfinished stream: up to the last half second is missing")
         else:
             problems.append("there are no samples")
     except (pa.ArrowInvalid, OSError) as error:
         problems.append(f"the samples end in a torn batch: {error}")
     table = pa.Table.from_batches(batches, schema=sample_schema())
-    frame = table.to_pandas(types_mapper=None).sort_values(["due_ns", "worker", "seq"], ignore_index=True)
+    frame = table.to_pandas(types_mapper=None).sort_values([name for name, _ in ORDER], ignore_index=True)
     return TrialRecord(folder.name, meta, frame, tuple(_read_events(folder / EVENTS_FILE, problems)), tuple(problems))
 
 

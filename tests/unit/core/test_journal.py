@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazd.errors import JournalError
@@ -52,6 +52,7 @@ def test_half_a_record_is_an_error() -> None:
         decode_records(record()[:-1], 0, ["new"], [""])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(FailureKind), st.sampled_from(Phase)), max_size=40))
 def test_any_mix_of_outcomes_survives_the_disk(
     tmp_path_factory: pytest.TempPathFactory, mix: list[tuple[int, int]]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hazd.errors import UsageError
 from hazd.fixes import load
 from hazd.model import ClusterInfo
-from hazd.plan import Options, absolute_profile, check, make_trials, supports_native_sleep, trial_name
+from hazd.plan import Options, absolute_profile, make_trials, supports_native_sleep, trial_name
+from hazd.plan_check import check
 from hazd.scenario import load_scenarios
 
 SCENARIOS, FIXES = load_scenarios(), load()
