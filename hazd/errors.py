@@ -33,7 +33,9 @@ class EnvironmentProblem(HazdError):
 
 
 class ClusterError(HazdError):
-    """The cluster answered with an error or not at all."""
+    """The cluster answered with an error or not at all; transient: the same call may well succeed a little later."""
+
+    transient = False
 
 
 class NotFound(ClusterError):

@@ -25,8 +25,10 @@ CONTROL_PORT = 8091
 POLL_S = 0.4
 START_AHEAD_S = 0.5
 CHUNK = 64 * 16384
-LOST_AFTER_S = 20.0
-"""How long a worker may be silent before it counts as lost; what it had not handed over is then missing."""
+LOST_AFTER_S = 60.0
+"""How long a worker may be silent before it counts as lost; what it had not handed over is then missing.
+
+Longer than an API server takes to come back, since that is the way to the worker, which itself keeps its records."""
 
 
 @dataclass(slots=True)

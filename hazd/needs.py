@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from hazd.cluster.port import Cluster
 from hazd.errors import EnvironmentProblem
@@ -18,18 +19,19 @@ def is_schedulable(node: Manifest) -> bool:
     return ready and not tainted and not spec.get("unschedulable")
 
 
-async def check_needs(cluster: Cluster, scenarios: Iterable[Scenario]) -> None:
-    """Raises EnvironmentProblem with every unmet need of these scenarios, a line each."""
+async def check_needs(cluster: Cluster, wanted: Iterable[tuple[Scenario, Mapping[str, Any]]]) -> None:
+    """wanted: scenarios with their options. Raises EnvironmentProblem with every unmet need of them, a line each."""
     problems: list[str] = []
     nodes = await cluster.list("Node")
     ready = [node["metadata"]["name"] for node in nodes if is_schedulable(node)]
     needs: dict[str, list[str]] = {}
-    for item in scenarios:
-        if len(ready) < item.workers:
+    for item, options in wanted:
+        taken = item.nodes_taken(options)
+        want = max(item.workers, taken + 1 if taken else 0)
+        if len(ready) < want:
             names = ", ".join(ready) or "none"
-            problems.append(
-                f"{item.name} needs {item.workers} schedulable nodes, this cluster has {len(ready)} ({names})"
-            )
+            why = f" ({taken} to take away and one more for the pods to go to)" if taken else ""
+            problems.append(f"{item.name} needs {want} schedulable nodes{why}, this cluster has {len(ready)} ({names})")
         for need in item.needs:
             needs.setdefault(need, []).append(item.name)
     for need, names_of in needs.items():

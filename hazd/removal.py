@@ -22,13 +22,28 @@ async def _owners(cluster: Cluster, namespace: str) -> list[Ref]:
     for kind in sorted(OWNERS):
         try:
             found += [Ref(kind, item["metadata"]["name"], namespace) for item in await cluster.list(kind, namespace)]
-        except ClusterError:  # the lab serves fewer kinds; whatever is there goes with the namespace all the same
-            continue
+        except ClusterError as error:
+            if error.transient:
+                raise
+            # The lab serves fewer kinds; whatever is there goes with the namespace all the same.
     return found
 
 
 async def remove_namespace(cluster: Cluster, namespace: str) -> None:
-    """Delete a namespace with everything in it, pods without grace, and wait until it is gone. Idempotent."""
+    """Delete a namespace with everything in it, pods without grace, and wait until it is gone. Idempotent.
+
+    Begun anew for as long as the API server is away; the caller sets the limit.
+    """
+    while True:
+        try:
+            return await _remove(cluster, namespace)
+        except ClusterError as error:
+            if not error.transient:
+                raise
+        await anyio.sleep(POLL_S)
+
+
+async def _remove(cluster: Cluster, namespace: str) -> None:
     for owner in await _owners(cluster, namespace):
         await cluster.delete(owner)
     while await cluster.list("ReplicaSet", namespace):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import yaml
@@ -276,9 +277,9 @@ class OneTrial:
     async def _traffic(self, service: Manifest) -> Any:
         made = await self.cluster.get(Ref("Service", service["metadata"]["name"], self.namespace))
         address, port = made["spec"]["clusterIP"], made["spec"]["ports"][0]["port"]
-        path = str(self.trial.settings.get("path", "/"))
+        url = urlsplit(self.trial.traffic.url)._replace(netloc=f"{address}:{port}").geturl()
         pods = self.trial.replicas if self.trial.settings.get("sample", True) else 0
-        return dataclasses.replace(self.trial.traffic, url=f"http://{address}:{port}{path}", preflight_pods=pods)
+        return dataclasses.replace(self.trial.traffic, url=url, preflight_pods=pods)
 
     def _tell(self, workers: list[Worker]) -> None:
         kinds: dict[str, int] = {}

@@ -30,9 +30,12 @@ class Scenario:
     """A disruption and what it needs.
 
     summary: one line for `hazd list`. workers: schedulable nodes that must be there. replicas: default of --replicas.
+    takes_nodes: how many of them it takes away, or the name of the option that says so; one more must then be there,
+    and no traffic worker is put on those.
     needs: abilities of the cluster beyond plain Kubernetes ("stop-node", "metrics", "vpa"), checked before anything
     is changed. fixes: names of the fixes that cure something here, in the order they are usually tried.
-    options: the scenario's own options with their defaults; --NAME on the command line or --set NAME=VALUE.
+    options: the scenario's own options with their defaults; --NAME on the command line or --set NAME=VALUE. choices:
+    the values that an option of words may have. least: the smallest value of an option of numbers, 0 unless given.
     expects: what must have been seen for the trial to count, by the names of analysis.verdict.count_transitions.
     placement: "spread" (the scheduler's choice) or "packed" (all replicas on one node unless a fix says otherwise).
     streams: connection streams when --connection is not given. profile: load profile when --profile is not given; rates
@@ -45,10 +48,13 @@ class Scenario:
     disrupt: Disrupt
     doc: str = ""
     workers: int = 1
+    takes_nodes: int | str = 0
     replicas: int = 4
     needs: tuple[str, ...] = ()
     fixes: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
     expects: tuple[str, ...] = ("terminations",)
     placement: str = "spread"
     streams: tuple[str, ...] = ("new", "reused")
@@ -56,12 +62,31 @@ class Scenario:
     settings: Mapping[str, Any] = field(default_factory=dict)
     prepare: Prepare | None = None
 
+    def nodes_taken(self, options: Mapping[str, Any]) -> int:
+        """How many nodes it takes away under these options."""
+        return int(options[self.takes_nodes] if isinstance(self.takes_nodes, str) else self.takes_nodes)
+
+    def wants(self, name: str, value: Any) -> str:
+        """ "" when an option of this scenario may have this value, else what it wants, for an error message."""
+        default, choices = self.options[name], self.choices.get(name)
+        if choices is not None:
+            return "" if value in choices else f"one of {', '.join(choices)}"
+        if isinstance(default, bool):
+            return "" if isinstance(value, bool) else "true or false"
+        if isinstance(default, int | float):
+            kinds = int if isinstance(default, int) else (int, float)
+            low = self.least.get(name, 0)
+            fits = isinstance(value, kinds) and not isinstance(value, bool) and value >= low
+            return "" if fits else f"a {'whole ' if kinds is int else ''}number from {low:g}"
+        return ""
+
     def as_dict(self) -> dict[str, Any]:
         """What `hazd list --json` prints; JSON types only."""
         return {
             "name": self.name,
             "summary": self.summary,
             "workers": self.workers,
+            "takes_nodes": self.takes_nodes,
             "replicas": self.replicas,
             "needs": list(self.needs),
             "fixes": list(self.fixes),

@@ -13,10 +13,15 @@ from typing import Any
 import anyio
 
 from hazd.clock import unix_ns
-from hazd.cluster.port import UNDO_ANNOTATION, Cluster, Eviction
+from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION, Cluster, Eviction
 from hazd.errors import Conflict, NotFound
 from hazd.model import Event, Manifest, Ref, Trial
 from hazd.stage_view import View
+
+PUT_BACK_S = 90.0
+PUT_BACK_PAUSE_S = 1.0
+TRIES = 3
+"""For other errors than an absent API server: one that has just started denies what its caches do not know yet."""
 
 
 class Stage(View):
@@ -115,6 +120,7 @@ class Stage(View):
         ref = Ref("Node", node)
         note = {"annotations": {UNDO_ANNOTATION: None}}
         await self.cluster.patch(ref, {"spec": {"unschedulable": None}, "metadata": note})
+        self._undone(f"uncordon {node}")
         self.mark("uncordon", f"uncordon {node}", ref)
 
     async def drain(self, node: str, timeout_s: float | None = None) -> None:
@@ -149,6 +155,7 @@ class Stage(View):
         """Power a node off without notice; started again when the trial ends, or by `hazd clean`."""
         ref = Ref("Node", node)
         self.undo(f"start {node}", lambda: self.start_node(node))
+        await self.cluster.patch(ref, {"metadata": {"annotations": {STOPPED_ANNOTATION: "by a run of hazd"}}})
         self.mark("stop-node", f"stop node {node}", ref)
         await self.cluster.stop_node(node)
 
@@ -163,6 +170,8 @@ class Stage(View):
             return "" if state == "True" else f"{node} Ready={state}"
 
         await self.wait_for(f"{node} to be Ready", ready, 120)
+        await self.cluster.patch(ref, {"metadata": {"annotations": {STOPPED_ANNOTATION: None}}})
+        self._undone(f"start {node}")
 
     async def create(self, doc: Manifest) -> Manifest:
         """Create one more object in the trial's namespace; it goes with the namespace."""
@@ -176,16 +185,32 @@ class Stage(View):
         """Register what puts something back; done in reverse order when the trial ends, however it ends."""
         self._undo.append((text, action))
 
-    async def put_back(self) -> list[str]:
-        """Do every registered undo; returns the problems instead of raising, so that one failure stops no other."""
-        problems = []
-        while self._undo:
-            text, action = self._undo.pop()
-            try:
-                await action()
-            except Exception as error:
-                problems.append(f"{text}: {error}")
-        return problems
+    def _undone(self, text: str) -> None:
+        """What is put back already needs no undoing at the end."""
+        self._undo = [item for item in self._undo if item[0] != text]
+
+    async def put_back(self, within_s: float = PUT_BACK_S) -> list[str]:
+        """Do every registered undo; returns the problems instead of raising, so that one failure stops no other.
+
+        While the API server is away it is tried again, for within_s in all; what is left then is named.
+        """
+        problems, seen, tries = [], "it was not reached", 0
+        with anyio.move_on_after(within_s):
+            while self._undo:
+                text, action = last = self._undo[-1]
+                tries += 1
+                try:
+                    await action()
+                except Exception as error:
+                    seen = str(getattr(error, "message", error))
+                    if getattr(error, "transient", False) or tries < TRIES:
+                        await anyio.sleep(PUT_BACK_PAUSE_S)
+                        continue
+                    problems.append(f"{text}: {error}")
+                tries = 0
+                self._undo = [item for item in self._undo if item is not last]
+        left = [text for text, _ in reversed(self._undo)]
+        return problems + [f"not done in {within_s:g} s: {text} ({seen}); `hazd clean` finishes it" for text in left]
 
 
 async def _wait_for(work: Coroutine[Any, Any, None]) -> None:

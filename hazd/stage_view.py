@@ -11,10 +11,12 @@ import anyio
 
 from hazd.clock import unix_ns
 from hazd.cluster.port import Cluster
-from hazd.errors import TimedOut
+from hazd.errors import ClusterError, TimedOut
 from hazd.model import Event, Manifest, Ref, Trial
 
 POLL_S = 0.2
+AWAY_S = 60.0
+"""How long a wait outlasts an API server that does not answer; the services it watches over go on without it."""
 
 
 def is_ready(pod: Manifest) -> bool:
@@ -63,12 +65,21 @@ class View:
     async def wait_for(
         self, what: str, condition: Callable[[], Awaitable[str]], timeout_s: float | None = None
     ) -> None:
-        """Poll until condition() returns "" (done); what it returned last is in TimedOut's message."""
+        """Poll until condition() returns "" (done); what it returned last is in TimedOut's message.
+
+        An API server that is away for less than AWAY_S is waited for: its crash ends no disruption.
+        """
         limit = self.trial.timeout_s if timeout_s is None else timeout_s
-        seen = ""
+        seen, heard = "", anyio.current_time()
         with anyio.move_on_after(limit):
             while True:
-                seen = await condition()
+                try:
+                    seen = await condition()
+                    heard = anyio.current_time()
+                except ClusterError as error:
+                    if not error.transient or anyio.current_time() - heard > AWAY_S:
+                        raise
+                    seen = error.message
                 if not seen:
                     return
                 await anyio.sleep(POLL_S)

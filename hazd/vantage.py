@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hazd.cluster.port import Cluster
 from hazd.errors import UsageError
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
 
-async def vantage_nodes(cluster: Cluster, wanted: tuple[str, ...]) -> list[str]:
+async def vantage_nodes(cluster: Cluster, wanted: tuple[str, ...], avoid: Collection[str] = ()) -> list[str]:
     """Node names for --vantage: "control-plane" (default; a drain never takes it), "workers", "spread", "node:NAME".
 
+    avoid: nodes that the scenario will take away; only "node:NAME" chooses one of them.
     A cluster that shows no control-plane node gives its first Ready node instead. Raises UsageError for unknown nodes.
     """
     nodes = {node["metadata"]["name"]: node for node in await cluster.list("Node")}
     control = [name for name, node in nodes.items() if CONTROL_PLANE in (node["metadata"].get("labels") or {})]
     rest = [name for name in nodes if name not in control]
-    groups = {"control-plane": control[:1] or rest[:1], "workers": rest, "spread": list(nodes)}
+    control, rest = ([name for name in group if name not in avoid] for group in (control, rest))
+    groups = {"control-plane": control[:1] or rest[:1], "workers": rest, "spread": [*control, *rest]}
     chosen: list[str] = []
     for word in wanted or ("control-plane",):
         name = word.removeprefix("node:")
@@ -26,6 +30,9 @@ async def vantage_nodes(cluster: Cluster, wanted: tuple[str, ...]) -> list[str]:
                 f"one of control-plane, workers, spread, or node:NAME with NAME one of {', '.join(nodes)}",
             )
         chosen += [item for item in groups.get(word, [name]) if item not in chosen]
+    if not chosen:
+        words = f"--vantage {' '.join(wanted)}: every such node is one that the scenario takes away"
+        raise UsageError(words, "another vantage, or node:NAME to have the traffic on such a node all the same")
     return chosen
 
 

@@ -12,8 +12,10 @@ from hazd.stage import Stage
 @scenario(
     "drain the node with most pods, --set nodes=2 for several at once",
     workers=2,
+    takes_nodes="nodes",
     fixes=("pdb", "anti-affinity", "prestop", "readiness", "graceful-shutdown"),
     options={"nodes": 1},
+    least={"nodes": 1},
     expects=("terminations", "additions"),
     placement="packed",
 )

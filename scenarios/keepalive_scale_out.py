@@ -14,6 +14,7 @@ from hazd.stage import Stage
     fixes=("recycle", "readiness"),
     replicas=2,
     options={"factor": 3, "hold_s": 15},
+    least={"factor": 2},
     expects=("additions",),
     streams=("reused",),
     settings={"recycle_after": 50, "even_shares": True},

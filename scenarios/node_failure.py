@@ -30,6 +30,7 @@ def shorten_tolerations(documents: tuple[Manifest, ...], options: Mapping[str, A
 @scenario(
     "the node with most pods dies without notice and comes back",
     workers=2,
+    takes_nodes=1,
     fixes=("anti-affinity", "readiness"),
     needs=("stop-node",),
     options={"toleration_s": 5},

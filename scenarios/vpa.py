@@ -15,6 +15,7 @@ from hazd.stage import Stage
     fixes=("pdb", "prestop", "readiness", "graceful-shutdown"),
     needs=("vpa",),
     options={"mode": "recreate", "cpu": "60m"},
+    choices={"mode": ("recreate", "in-place")},
     expects=(),
 )
 async def disrupt(stage: Stage) -> None:

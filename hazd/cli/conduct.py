@@ -61,7 +61,7 @@ def conduct(
     resume: a run of that name may exist; its complete trials are kept and the rest is run.
     """
     from hazd.fixes import load as load_fixes
-    from hazd.plan import check
+    from hazd.plan_check import check
     from hazd.scenario import load_scenarios
 
     scenarios = load_scenarios(*folders)

@@ -9,12 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from hazd.cli import app
+from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, with_groups
 from hazd.errors import UsageError
 
 FIXES = "Fixes"
-APP = "Sample app"
-TRAFFIC = "Traffic"
-OUTPUT = "Output"
 
 
 def _complete_scenario(incomplete: str) -> list[str]:
@@ -37,19 +35,16 @@ def parse_set(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-Flag = Annotated[bool, typer.Option()]
-
-
 @app.command(
     "run",
     epilog="Examples:  hazd run rollout --startup-delay 2   |   hazd run rollout --with-prestop --prestop-seconds 2 "
     "--with-readiness --compare   |   hazd run drain --with-all --cluster kind --json",
 )
+@with_groups
 def run_command(
     scenario: Annotated[str, typer.Argument(help="What is done to the service.", autocompletion=_complete_scenario)],
-    cluster: Annotated[
-        str, typer.Option(help="auto, kind, lab, or context:NAME of your kubeconfig.", rich_help_panel="Cluster")
-    ] = "auto",
+    *,
+    cluster: ClusterOptions,
     with_prestop: Annotated[
         bool, typer.Option("--with-prestop/--without-prestop", help="preStop sleep.", rich_help_panel=FIXES)
     ] = False,
@@ -111,31 +106,8 @@ def run_command(
     compare: Annotated[
         bool, typer.Option("--compare", help="Run without any fix first, then with the named ones.")
     ] = False,
-    replicas: Annotated[int | None, typer.Option(help="Pods of the workload.", rich_help_panel=APP)] = None,
-    startup_delay: Annotated[float, typer.Option(help="Time before it listens, s.", rich_help_panel=APP)] = 0.0,
-    latency: Annotated[float, typer.Option(help="Time it takes to answer, ms.", rich_help_panel=APP)] = 0.0,
-    cpu: Annotated[float, typer.Option(help="CPU it burns per request, ms.", rich_help_panel=APP)] = 0.0,
-    max_surge: Annotated[str, typer.Option(help="Of the rolling update.", rich_help_panel=APP)] = "25%",
-    max_unavailable: Annotated[str, typer.Option(help="Of the rolling update.", rich_help_panel=APP)] = "25%",
-    rate: Annotated[float, typer.Option(help="Requests a second, all workers.", rich_help_panel=TRAFFIC)] = 200.0,
-    connection: Annotated[str | None, typer.Option(help="both, new or reused.", rich_help_panel=TRAFFIC)] = None,
-    pool: Annotated[int, typer.Option(help="Kept connections per worker.", rich_help_panel=TRAFFIC)] = 8,
-    workers: Annotated[int, typer.Option(help="Worker pods.", rich_help_panel=TRAFFIC)] = 1,
-    vantage: Annotated[
-        list[str] | None,
-        typer.Option(help="Nodes they run on: control-plane, workers, spread, node:NAME.", rich_help_panel=TRAFFIC),
-    ] = None,
-    sender: Annotated[str, typer.Option(help="httpx, fast or auto.", rich_help_panel=TRAFFIC)] = "auto",
-    profile: Annotated[
-        str | None,
-        typer.Option(help="constant, poisson, ramp:FROM:TO:S, steps:RATE@S,...", rich_help_panel=TRAFFIC),
-    ] = None,
-    warmup: Annotated[float, typer.Option(help="Traffic before the disruption, s.", rich_help_panel=TRAFFIC)] = 3.0,
-    settle: Annotated[float, typer.Option(help="Traffic after it, s.", rich_help_panel=TRAFFIC)] = 5.0,
-    request_timeout: Annotated[
-        float,
-        typer.Option(help="Of one request, s; below 3 s no EHOSTUNREACH is ever seen.", rich_help_panel=TRAFFIC),
-    ] = 5.0,
+    workload: AppOptions,
+    traffic: TrafficOptions,
     timeout: Annotated[float, typer.Option(help="Of the disruption, s.")] = 300.0,
     max_failed: Annotated[int, typer.Option(help="Failed requests that still count as PASS.")] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="rollout: restart instead of a new tag.")] = False,
@@ -144,32 +116,7 @@ def run_command(
     scenarios: Annotated[
         list[Path] | None, typer.Option("--scenarios", help="Folder with scenarios of your own.")
     ] = None,
-    propagation_delay: Annotated[
-        float | None, typer.Option(help="lab: s until nodes hear of endpoints.", rich_help_panel="Cluster")
-    ] = None,
-    min_sync_period: Annotated[
-        float | None, typer.Option(help="lab: kube-proxy's minSyncPeriod, s.", rich_help_panel="Cluster")
-    ] = None,
-    nodes: Annotated[int | None, typer.Option(help="lab: number of nodes.", rich_help_panel="Cluster")] = None,
-    node_command: Annotated[
-        str | None,
-        typer.Option(
-            help="context: shell command that stops a node, with {node} and {action}.", rich_help_panel="Cluster"
-        ),
-    ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option(
-            help="context: hazd's workload image in a registry its nodes reach, NAME:TAG.", rich_help_panel="Cluster"
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder that gets the run's folder.", rich_help_panel=OUTPUT)] = Path(
-        "reports"
-    ),
-    name: Annotated[str | None, typer.Option(help="The run's name.", rich_help_panel=OUTPUT)] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print summary.json on standard output.", rich_help_panel=OUTPUT)
-    ] = False,
+    output: OutputOptions,
 ) -> None:
     """Disrupt a service under traffic and tell what its clients lost.
 
@@ -177,7 +124,7 @@ def run_command(
     kube-proxy, runs the scenario, and removes everything again. Exit code: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE or
     environment, 130 interrupted.
     """
-    from hazd.cli.conduct import ClusterChoice, conduct
+    from hazd.cli.conduct import conduct
     from hazd.plan import Options
 
     named = {
@@ -206,36 +153,17 @@ def run_command(
         fixes=tuple(key for key, on in named.items() if on),
         all_fixes=with_all,
         compare=compare,
-        rate=rate,
-        connection=connection,
-        pool=pool,
-        profile=profile,
-        sender=sender,
-        workers=workers,
-        vantage=tuple(vantage or ("control-plane",)),
-        warmup_s=warmup,
-        settle_s=settle,
         timeout_s=timeout,
-        request_timeout_s=request_timeout,
-        replicas=replicas,
         max_failed=max_failed,
-        workload={
-            "startup_delay_s": startup_delay,
-            "latency_ms": latency,
-            "cpu_ms": cpu,
-            "max_surge": max_surge,
-            "max_unavailable": max_unavailable,
-        },
         settings={key: value for key, value in settings.items() if value is not None},
         given=given,
+        **workload.for_plan(),
+        **traffic.for_plan(),
     )
-    choice = ClusterChoice(
-        spec=cluster,
-        lab={"propagation_delay_s": propagation_delay, "min_sync_period_s": min_sync_period, "nodes": nodes},
-        node_command=node_command,
-        image=image,
+    folders = tuple(scenarios or ())
+    raise typer.Exit(
+        conduct([wanted], cluster.choice(), out=output.out, name=output.name, folders=folders, as_json=output.as_json)
     )
-    raise typer.Exit(conduct([wanted], choice, out=out, name=name, folders=tuple(scenarios or ()), as_json=as_json))
 
 
 @app.command("list")

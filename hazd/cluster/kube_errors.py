@@ -20,6 +20,8 @@ _LONGEST = 600
 class Unreachable(ClusterError):
     """No whole answer came. `sent` says whether the server may have acted on the request all the same."""
 
+    transient = True
+
     def __init__(self, message: str, hint: str = "", *, sent: bool = True) -> None:
         super().__init__(message, hint)
         self.sent = sent
@@ -31,6 +33,7 @@ class Refused(ClusterError):
     def __init__(self, message: str, hint: str, status: int, retry_after_s: float | None) -> None:
         super().__init__(message, hint)
         self.status = status
+        self.transient = status == 429 or status >= 500
         self.retry_after_s = retry_after_s
 
 

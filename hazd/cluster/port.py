@@ -19,6 +19,9 @@ RUN_LABEL = "hazd.dev/run"
 UNDO_ANNOTATION = "hazd.dev/undo"
 """On an object outside hazd's namespaces that a run changed: the merge patch (JSON) that puts it back."""
 
+STOPPED_ANNOTATION = "hazd.dev/stopped"
+"""On a node that a run took the power from, until it is Ready again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Eviction:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, fields
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from hazd.errors import UsageError
@@ -19,8 +19,11 @@ from hazd.traffic.pacer import parse_profile
 SENDERS = ("httpx", "fast", "auto")
 MAX_STREAMS = 255
 MAX_POOL = 10_000
+CONNECTIONS = ("new", "reused")
+Problem: TypeAlias = tuple[str, str, str]
+"""The stream it is about ("" for the plan), the field's name, and its value with what would be right."""
 
-__all__ = ["MAX_STREAMS", "SENDERS", "plan_from_json", "plan_problems", "plan_to_json"]
+__all__ = ["MAX_STREAMS", "SENDERS", "find_problems", "plan_from_json", "plan_problems", "plan_to_json"]
 
 
 def plan_to_json(plan: TrafficPlan) -> str:
@@ -97,44 +100,60 @@ def _fits(value: object, kind: str) -> bool:
 
 
 def plan_problems(plan: TrafficPlan) -> list[str]:
-    """Everything in a plan that cannot mean anything; empty when it can be sent."""
-    out: list[str] = []
+    """Everything in a plan that cannot mean anything, a line each; empty when it can be sent."""
+    lines = []
+    for where, field, text in find_problems(plan):
+        lines.append(f"{where}: {field} {text}" if where else f"{field}: {text}")
+    return lines
 
-    def need(good: bool, text: str) -> None:
-        if not good:
-            out.append(text)
 
-    problem = _url_problem(plan.url)
-    need(not problem, f"url: {plan.url!r} {problem}")
+def find_problems(plan: TrafficPlan) -> Iterator[Problem]:
+    """The same as (where, field, text): the rules, for callers that call the fields by other names."""
+    if problem := _url_problem(plan.url):
+        yield "", "url", f"{plan.url!r} {problem}"
     try:
         parse_profile(plan.profile, plan.rate)
     except UsageError as error:
-        out.append(error.message)
+        yield "", "profile", error.message.removeprefix("profile: ")
     for name in ("timeout_s", "max_duration_s", "preflight_s"):
         value = getattr(plan, name)
-        need(math.isfinite(value) and value > 0, f"{name}: {value} is not above 0")
-    need(plan.max_in_flight >= 1, f"max_in_flight: {plan.max_in_flight} is below 1")
-    need(0 <= plan.shard < plan.shards, f"shard: {plan.shard} is not one of {plan.shards} shards")
-    need(plan.sender in SENDERS, f"sender: {plan.sender!r} is not one of {', '.join(SENDERS)}")
-    need(not (plan.http2 and plan.sender == "fast"), "http2: only the httpx sender speaks HTTP/2")
-    need(
-        bool(plan.expect) and all(200 <= s <= 599 for s in plan.expect),
-        f"expect: {plan.expect} is not a list of statuses",
-    )
-    need(_token(plan.method), f"method: {plan.method!r} is not an HTTP method")
+        if not (math.isfinite(value) and value > 0):
+            yield "", name, f"{value} is not above 0"
+    if plan.max_in_flight < 1:
+        yield "", "max_in_flight", f"{plan.max_in_flight} is below 1"
+    if not 0 <= plan.shard < plan.shards:
+        yield "", "shard", f"{plan.shard} is not one of {plan.shards} shards"
+    if plan.sender not in SENDERS:
+        yield "", "sender", f"{plan.sender!r} is not one of {', '.join(SENDERS)}"
+    if plan.http2 and plan.sender == "fast":
+        yield "", "http2", "only the httpx sender speaks HTTP/2"
+    if not plan.expect or not all(200 <= status <= 599 for status in plan.expect):
+        yield "", "expect", f"{plan.expect} is not a list of statuses from 200 to 599"
+    if not _token(plan.method) or plan.method == "CONNECT":
+        yield "", "method", f"{plan.method!r} is not an HTTP method for a path"
     for name, value in plan.headers:
-        need(_token(name) and not set("\r\n\0") & set(value), f"headers: {name!r}: {value!r} is not an HTTP header")
-    need(0 < len(plan.streams) <= MAX_STREAMS, f"streams: {len(plan.streams)} of them, 1 to {MAX_STREAMS} are possible")
+        if not _token(name) or not value.isascii() or set("\r\n\0") & set(value):
+            yield "", "headers", f"{name!r}: {value!r} is not an HTTP header"
+    if not 0 < len(plan.streams) <= MAX_STREAMS:
+        yield "", "streams", f"{len(plan.streams)} of them, 1 to {MAX_STREAMS} are possible"
     for stream in plan.streams:
-        where = f"stream {stream.name!r}"
-        need(stream.connection in ("new", "reused"), f"{where}: connection {stream.connection!r} is not new or reused")
-        need(math.isfinite(stream.share) and stream.share > 0, f"{where}: share {stream.share} is not above 0")
-        need(1 <= stream.pool <= MAX_POOL, f"{where}: pool {stream.pool} is not between 1 and {MAX_POOL}")
-        problem = _url_problem(stream.url) if stream.url else ""
-        need(not problem, f"{where}: url {stream.url!r} {problem}")
-        need(stream.recycle_after >= 0, f"{where}: recycle_after {stream.recycle_after} is below 0")
-        need(stream.recycle_s >= 0, f"{where}: recycle_s {stream.recycle_s} is below 0")
-    return out
+        for field, text in _stream_problems(stream):
+            yield f"stream {stream.name!r}", field, text
+
+
+def _stream_problems(stream: Stream) -> Iterator[tuple[str, str]]:
+    if stream.connection not in CONNECTIONS:
+        yield "connection", f"{stream.connection!r} is not new or reused"
+    if not (math.isfinite(stream.share) and stream.share > 0):
+        yield "share", f"{stream.share} is not above 0"
+    if not 1 <= stream.pool <= MAX_POOL:
+        yield "pool", f"{stream.pool} is not between 1 and {MAX_POOL}"
+    if stream.url and (problem := _url_problem(stream.url)):
+        yield "url", f"{stream.url!r} {problem}"
+    if stream.recycle_after < 0:
+        yield "recycle_after", f"{stream.recycle_after} is below 0"
+    if not (math.isfinite(stream.recycle_s) and stream.recycle_s >= 0):
+        yield "recycle_s", f"{stream.recycle_s} is not a number from 0"
 
 
 def _url_problem(text: str) -> str:

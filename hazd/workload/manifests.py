@@ -6,14 +6,18 @@ on SIGTERM. Whatever cures it belongs into hazd/fixes, never here.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hazd.model import Manifest
+from hazd.workload.certificate import Certificate
 
 APP_NAME = "app"
 APP_MODULE = "hazd.workload.app"
 APP_PORT = 8080
+APP_TLS_PORT = 8443
+TLS_SECRET = "app-tls"
 WORKER_PORT = 8091
 WORKER_DIR = "/var/lib/hazd"
 PLACEMENTS = ("spread", "packed")
@@ -34,11 +38,14 @@ def sample_workload(
     grace_s: int = 30,
     placement: str = "spread",
     cpu_request: str = "20m",
-) -> tuple[Manifest, Manifest]:
+    certificate: Certificate | None = None,
+    http2: bool = False,
+) -> tuple[Manifest, ...]:
     """Deployment and Service `app`, without any fix. labels: on the objects and the pods, beside `app: app`.
 
     startup_delay_s in seconds, latency_ms and cpu_ms in milliseconds a request; max_surge and max_unavailable as the
-    Deployment takes them. placement "packed" asks the scheduler for one node for all.
+    Deployment takes them. placement "packed" asks the scheduler for one node for all. certificate: a Secret holds it
+    and the Service leads to the app's TLS port; its other port stays as it is, for hazd's own questions.
     """
     env = {
         "HAZD_PORT": str(APP_PORT),
@@ -47,7 +54,14 @@ def sample_workload(
         "HAZD_LATENCY_MS": f"{latency_ms:g}",
         "HAZD_CPU_MS": f"{cpu_ms:g}",
         "HAZD_RUN_TAG": tag,
+        **({"HAZD_HTTP2": "1"} if http2 else {}),
+        **({"HAZD_TLS_PORT": str(APP_TLS_PORT)} if certificate else {}),
     }
+    ports = [{"name": "http", "containerPort": APP_PORT}]
+    front = {"name": "http", "port": 80, "targetPort": APP_PORT, "protocol": "TCP"}
+    if certificate:
+        ports.append({"name": "https", "containerPort": APP_TLS_PORT})
+        front = {"name": "https", "port": 443, "targetPort": APP_TLS_PORT, "protocol": "TCP"}
     container = {
         "name": APP_NAME,
         "image": image,
@@ -56,8 +70,9 @@ def sample_workload(
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             *({"name": name, "value": value} for name, value in env.items()),
+            *(_from_secret() if certificate else ()),
         ],
-        "ports": [{"name": "http", "containerPort": APP_PORT}],
+        "ports": ports,
         "resources": {"requests": {"cpu": cpu_request, "memory": "32Mi"}, "limits": {"memory": "128Mi"}},
     }
     selector = {"app": APP_NAME}
@@ -89,10 +104,26 @@ def sample_workload(
         "metadata": _meta(APP_NAME, namespace, {**(labels or {}), **selector}),
         "spec": {
             "selector": dict(selector),
-            "ports": [{"name": "http", "port": 80, "targetPort": APP_PORT, "protocol": "TCP"}],
+            "ports": [front],
         },
     }
-    return deployment, service
+    if certificate is None:
+        return deployment, service
+    return _secret(certificate, namespace, {**(labels or {}), **selector}), deployment, service
+
+
+def _secret(certificate: Certificate, namespace: str, labels: Mapping[str, str]) -> Manifest:
+    """A Secret of type kubernetes.io/tls, by its published keys."""
+    texts = {"tls.crt": certificate.chain_pem, "tls.key": certificate.key_pem}
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in texts.items()}
+    meta = _meta(TLS_SECRET, namespace, labels)
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "kubernetes.io/tls", "data": data}
+
+
+def _from_secret() -> Iterable[dict[str, Any]]:
+    """By environment and not as files: that works where containers have no file system of their own (the lab)."""
+    for name, key in (("HAZD_TLS_CERT", "tls.crt"), ("HAZD_TLS_KEY", "tls.key")):
+        yield {"name": name, "valueFrom": {"secretKeyRef": {"name": TLS_SECRET, "key": key}}}
 
 
 def _packed(selector: Mapping[str, str]) -> dict[str, Any]:
@@ -191,7 +222,9 @@ __all__ = [
     "APP_MODULE",
     "APP_NAME",
     "APP_PORT",
+    "APP_TLS_PORT",
     "PLACEMENTS",
+    "TLS_SECRET",
     "WORKER_DIR",
     "WORKER_PORT",
     "is_sample_app",
