@@ -34,6 +34,8 @@ from hazd.vantage import vantage_nodes
 from hazd.workload.manifests import namespace_manifest, worker_pod
 
 TEARDOWN_S = 90.0
+NAMESPACE_S = 30.0
+"""What the namespace gets in any case of it, also when putting back took all the time."""
 
 
 async def run_trials(
@@ -56,7 +58,8 @@ async def run_trials(
     names = [trial.name for trial in trials]
     if len(set(names)) != len(names):
         raise UsageError(f"two trials have the same name: {', '.join(names)}")
-    await check_needs(cluster, {trial.scenario: scenarios[trial.scenario] for trial in trials}.values())
+    options = {trial.scenario: trial.options for trial in trials}
+    await check_needs(cluster, [(scenarios[name], given) for name, given in options.items()])
     (folder / "trials").mkdir(parents=True, exist_ok=True)
     meta = {
         "schema": SCHEMA,
@@ -262,7 +265,9 @@ class OneTrial:
         return {**doc, "metadata": meta}
 
     async def _worker_manifests(self) -> list[Manifest]:
-        nodes = await vantage_nodes(self.cluster, self.trial.vantage)
+        assert self.stage is not None
+        taken = (await self.stage.nodes_of_pods())[: self.scenario.nodes_taken(self.trial.options)]
+        nodes = await vantage_nodes(self.cluster, self.trial.vantage, avoid=taken)
         return [
             worker_pod(
                 name=f"hazd-worker-{number}",
@@ -293,18 +298,23 @@ class OneTrial:
         self.observer(Progress("counts", totals | data))
 
     async def _take_down(self) -> None:
-        """Bounded, idempotent, complete: undo what left the namespace, then remove the namespace and wait for it."""
+        """Bounded, idempotent, complete: undo what left the namespace, then remove the namespace and wait for it.
+
+        Both outlast an API server that is away for a while; what could not be done in time is said with its remedy.
+        """
         self.step("taking down")
-        with anyio.move_on_after(TEARDOWN_S) as scope:
-            if self.stage is not None:
-                self.problems += await self.stage.put_back()
-            if self.owns_namespace:
+        deadline = anyio.current_time() + TEARDOWN_S
+        if self.stage is not None:
+            self.problems += await self.stage.put_back(TEARDOWN_S)
+        if self.owns_namespace:
+            left_s = max(NAMESPACE_S, deadline - anyio.current_time())
+            with anyio.move_on_after(left_s) as scope:
                 try:
                     await remove_namespace(self.cluster, self.namespace)
                 except HazdError as error:
                     self.problems.append(f"namespace {self.namespace} may be left: {error.message}")
-        if scope.cancelled_caught:
-            self.problems.append(f"namespace {self.namespace} was not gone after {TEARDOWN_S:g} s; see `hazd clean`")
+            if scope.cancelled_caught:
+                self.problems.append(f"namespace {self.namespace} was not gone after {left_s:.0f} s; see `hazd clean`")
         for problem in self.problems:
             self.observer(Progress("note", {"text": problem}))
 

@@ -89,6 +89,9 @@ def clean(
     cluster: Annotated[
         list[str] | None, typer.Option(help="kind, lab or context:NAME; default: kind if it runs, and the lab.")
     ] = None,
+    node_command: Annotated[
+        str | None, typer.Option(help="context: shell command that starts a node, with {node} and {action}.")
+    ] = None,
 ) -> None:
     """Remove what a killed run left: namespaces, cordons, stopped nodes, lab processes.
 
@@ -96,9 +99,15 @@ def clean(
     """
     from hazd.cleaning import clean_all
 
-    removed = _go(clean_all, tuple(cluster or ()))
-    for line in removed or ["nothing was left"]:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
         typer.echo(line)
+
+    _go(clean_all, tuple(cluster or ()), node_command, tell)
+    if not told:
+        typer.echo("nothing was left")
 
 
 __all__ = ["clean", "create", "delete", "doctor", "status"]
