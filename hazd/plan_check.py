@@ -18,6 +18,7 @@ from hazd.workload.app import PATHS_OF_ITS_OWN
 
 CONNECTIONS = ("both", "new", "reused")
 MAX_RATE = 20_000
+MAX_CONTROL_RATE = 100
 OWN_HEADERS = ("content-length", "transfer-encoding", "connection", "x-hazd-preflight")
 """Headers by which the senders frame, keep and count their requests: given by hand they would break just that."""
 FLAGS = {
@@ -53,6 +54,8 @@ def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[st
     least("--rate", options.rate, 0, strict=True)
     if options.rate > MAX_RATE:
         wrong("--rate", options.rate, f"at most {MAX_RATE} a second")
+    if not 0 <= options.control_rate <= MAX_CONTROL_RATE:
+        wrong("--control-rate", options.control_rate, f"a number from 0 (off) to {MAX_CONTROL_RATE}")
     least("--replicas", options.replicas, 1)
     least("--warmup", options.warmup_s, 0)
     least("--settle", options.settle_s, 0)
@@ -82,6 +85,8 @@ def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[st
         if item is not None and name not in item.options:
             known = ", ".join("--set " + key for key in item.options) or "none"
             problems.append(f"--set {name}={value}: {item.name} has no such option; it has: {known}")
+        elif item is not None and (want := item.wants(name, value)):
+            wrong(f"--set {name}", value, want)
     if problems or item is None:
         raise UsageError("\n".join(problems), "`hazd run --help` and `hazd list` show what is possible")
     return item
