@@ -61,25 +61,33 @@ async def open_cluster(
 
 
 async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) -> tuple[Cluster, str]:
-    """A running kind cluster of hazd's, else kind where Docker and kind answer, else the lab."""
-    from hazd.cluster import kind
+    """A running kind cluster of hazd's, else kind where it is up within a minute or two, else the lab, else kind.
 
+    A newcomer's first command must not turn into a quarter of an hour of compiling (docs/adr/0010).
+    """
+    from hazd.cluster import kind
+    from hazd.cluster.lab import lab_problem
+
+    slow = ""
     try:
         if await kind.running():
             return await _kind(progress), "hazd's kind cluster, because it is running"
         lacking = await kind.unusable()
+        slow = "" if lacking else await kind.slow_to_make()
     except EnvironmentProblem as problem:
         lacking = problem.message
-    if not lacking:
+    if not lacking and not slow:
         return await _kind(progress), "hazd's kind cluster, because Docker and kind answer"
-    from hazd.cluster.lab import lab_problem
-
-    if (lab_lacks := lab_problem()) is not None:
-        raise EnvironmentProblem(
-            f"neither kind nor the lab can be used here: {lacking}; {lab_lacks.message}",
-            f"for kind: `hazd doctor`; for the lab: {lab_lacks.hint}",
-        )
-    return _lab(lab), f"the lab (an emulation in network namespaces), because kind cannot be used: {lacking}"
+    lab_lacks = lab_problem()
+    if lab_lacks is None:
+        why = f"kind cannot be used: {lacking}" if lacking else f"a kind cluster is not at hand: {slow}"
+        return _lab(lab), f"the lab (an emulation in network namespaces), because {why}"
+    if not lacking:
+        return await _kind(progress), f"hazd's kind cluster, because the lab cannot be used: {lab_lacks.message}"
+    raise EnvironmentProblem(
+        f"neither kind nor the lab can be used here: {lacking}; {lab_lacks.message}",
+        f"for kind: `hazd doctor`; for the lab: {lab_lacks.hint}",
+    )
 
 
 async def _kind(progress: Callable[[str], None]) -> Cluster:

@@ -76,6 +76,13 @@ async def unusable() -> str:
     return ""
 
 
+async def slow_to_make() -> str:
+    """Why making a cluster would take many minutes, or "" when a node image is here or can be pulled."""
+    if await local_images() or await registry.answers():
+        return ""
+    return "its node image has to be built first, once, in about 15 minutes: `hazd cluster create`"
+
+
 async def local_images() -> list[str]:
     """Node images Docker has that can run here, best first; 1.35 and later need cgroup v2."""
     v1 = (await docker("info", "-f", "{{.CgroupVersion}}")).out.strip() == "1"

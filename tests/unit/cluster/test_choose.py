@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hazd.cluster import lab
+from hazd.cluster import kind, lab, registry
 from hazd.cluster.choose import open_cluster
 from hazd.errors import EnvironmentProblem, UsageError
 
@@ -38,6 +38,49 @@ async def test_auto_with_nothing_at_all_names_both_reasons(monkeypatch: pytest.M
     with pytest.raises(EnvironmentProblem, match=r"Docker is not installed.*cannot make namespaces") as caught:
         await open_cluster("auto")
     assert "allow user namespaces" in caught.value.hint
+
+
+@pytest.fixture
+def _with_docker_but_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no() -> bool:
+        return False
+
+    async def nothing() -> str:
+        return ""
+
+    async def none() -> list[str]:
+        return []
+
+    monkeypatch.setattr(kind, "running", no)
+    monkeypatch.setattr(kind, "unusable", nothing)
+    monkeypatch.setattr(kind, "local_images", none)
+    monkeypatch.setattr(registry, "answers", no)
+
+
+@pytest.mark.usefixtures("_with_docker_but_no_image")
+async def test_auto_does_not_compile_for_a_quarter_of_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lab, and the line says what would make kind the choice."""
+    monkeypatch.setattr(lab, "lab_problem", lambda: None, raising=False)
+    cluster, why = await open_cluster("auto")
+    assert type(cluster).__name__ == "LabCluster"
+    assert "`hazd cluster create`" in why
+
+
+@pytest.mark.usefixtures("_with_docker_but_no_image")
+async def test_auto_builds_where_the_lab_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow beats not at all."""
+    made: list[str] = []
+
+    async def create(**_: object) -> str:
+        made.append("kind")
+        return ""
+
+    problem = EnvironmentProblem("the lab cannot make namespaces", "allow user namespaces")
+    monkeypatch.setattr(lab, "lab_problem", lambda: problem, raising=False)
+    monkeypatch.setattr(kind, "create", create)
+    _, why = await open_cluster("auto")
+    assert made == ["kind"]
+    assert "cannot make namespaces" in why
 
 
 def test_lab_options_come_with_the_spec() -> None:
