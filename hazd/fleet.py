@@ -58,6 +58,7 @@ class Worker:
             "due": status.get("due", 0),
             "recorded": status.get("recorded", 0),
             "not_sent": status.get("not_sent", 0),
+            "not_sent_streams": status.get("not_sent_streams", []),
             "fetched": self.fetched // 64,
             "sha256_ok": bool(self.done and self.digest.hexdigest() == status.get("sha256")),
             "stopped_by": status.get("stopped_by", ""),

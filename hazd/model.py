@@ -126,6 +126,10 @@ class Stream:
     url: str = ""
 
 
+CONTROL_STREAM = "control"
+"""The name of the stream whose target nothing disturbs; analysis keeps it apart from the service's."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrafficPlan:
     """What one worker is told. rate: per second over all workers; this one sends every `shards`-th due time.

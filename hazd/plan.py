@@ -11,6 +11,7 @@ from hazd.fixes import Fix
 from hazd.manifests import diff
 from hazd.model import ClusterInfo, Manifest, Setup, Stream, TrafficPlan, Trial
 from hazd.scenario import Scenario
+from hazd.traffic.beside import with_control
 from hazd.workload.certificate import SERVER_NAME, Certificate
 from hazd.workload.manifests import sample_workload
 
@@ -33,6 +34,7 @@ class Options:
     compare: bool = False
     each: bool = False
     rate: float = 200.0
+    control_rate: float = 5.0
     connection: str | None = None
     pool: int = 8
     recycle_connections_after: int = 0
@@ -170,7 +172,9 @@ def make_trials(
                 settle_s=options.settle_s,
                 replicas=options.replicas or scenario.replicas,
                 setup=setup,
-                traffic=traffic_plan(options, options.profile or scenario.profile, streams),
+                traffic=with_control(
+                    traffic_plan(options, options.profile or scenario.profile, streams), options.control_rate
+                ),
                 vantage=options.vantage,
                 workers=options.workers,
                 timeout_s=options.timeout_s,

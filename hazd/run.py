@@ -6,13 +6,11 @@ does everything it can even when one thing fails; what it could not do is writte
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import anyio
 import yaml
@@ -30,7 +28,9 @@ from hazd.recorder import Recorder
 from hazd.removal import remove_namespace
 from hazd.scenario import Scenario
 from hazd.stage import Stage
+from hazd.targets import aim, deploy_control
 from hazd.vantage import vantage_nodes
+from hazd.workload.control import control_target
 from hazd.workload.manifests import namespace_manifest, worker_pod
 
 TEARDOWN_S = 90.0
@@ -194,10 +194,13 @@ class OneTrial:
         self.stage = Stage(self.cluster, self.trial, ref, self.images.app_next, self.recorder.add)
         self.step("workload becomes ready")
         await self.stage.rollout_status()
+        nodes = await self._vantages()
+        control = control_target(image=self.images.app, namespace=self.namespace, node=nodes[0], labels=self.labels)
+        await deploy_control(self.cluster, self.trial.traffic, control)
         self.step("traffic workers")
-        await self.fleet.launch(await self._worker_manifests())
+        await self.fleet.launch(self._worker_manifests(nodes))
         self.step("first answers")
-        await self.fleet.prepare(await self._traffic(service))
+        await self.fleet.prepare(await aim(self.cluster, self.trial, self.namespace, service))
         await self._under_traffic()
 
     async def _under_traffic(self) -> None:
@@ -264,10 +267,12 @@ class OneTrial:
         meta["labels"] = {**(meta.get("labels") or {}), **self.labels}
         return {**doc, "metadata": meta}
 
-    async def _worker_manifests(self) -> list[Manifest]:
+    async def _vantages(self) -> list[str]:
         assert self.stage is not None
         taken = (await self.stage.nodes_of_pods())[: self.scenario.nodes_taken(self.trial.options)]
-        nodes = await vantage_nodes(self.cluster, self.trial.vantage, avoid=taken)
+        return await vantage_nodes(self.cluster, self.trial.vantage, avoid=taken)
+
+    def _worker_manifests(self, nodes: list[str]) -> list[Manifest]:
         return [
             worker_pod(
                 name=f"hazd-worker-{number}",
@@ -278,13 +283,6 @@ class OneTrial:
             )
             for number in range(max(self.trial.workers, len(nodes)))
         ]
-
-    async def _traffic(self, service: Manifest) -> Any:
-        made = await self.cluster.get(Ref("Service", service["metadata"]["name"], self.namespace))
-        address, port = made["spec"]["clusterIP"], made["spec"]["ports"][0]["port"]
-        url = urlsplit(self.trial.traffic.url)._replace(netloc=f"{address}:{port}").geturl()
-        pods = self.trial.replicas if self.trial.settings.get("sample", True) else 0
-        return dataclasses.replace(self.trial.traffic, url=url, preflight_pods=pods)
 
     def _tell(self, workers: list[Worker]) -> None:
         kinds: dict[str, int] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from hazd.analysis.control import Control
 from hazd.analysis.ports import Earlier, reused_ports
 from hazd.analysis.requests import Requests
 from hazd.analysis.routing import Routing, infer_routing
@@ -23,7 +24,7 @@ _AGAINST_RULES = 0.05
 
 @dataclass(frozen=True)
 class Case:
-    """failed: the failed requests only. requests: all of them. origin_ns: the time reports count from."""
+    """failed: the failed requests only. requests: all of the service's. origin_ns: the time reports count from."""
 
     failed: Requests
     requests: Requests
@@ -31,6 +32,7 @@ class Case:
     vantages: Mapping[int, str]
     origin_ns: int
     meta: Mapping[str, Any] = field(default_factory=dict)
+    control: Control | None = None
 
     def at(self, when_ns: int | None) -> str:
         """A time for people: seconds since the disruption began."""
@@ -50,6 +52,13 @@ class Case:
         return int(self.requests.sent_ns[good].min()) if len(good) else None
 
     @cached_property
+    def shared(self) -> Any:
+        """Mask of the failed requests that were sent while requests to the control target failed too."""
+        import numpy as np
+
+        return np.zeros(len(self.failed), bool) if self.control is None else self.control.failing(self.failed)
+
+    @cached_property
     def reused_ports(self) -> dict[int, Earlier]:
         """Place among the failed requests -> the earlier use of its source port that led to a pod now dead."""
         import numpy as np
@@ -65,6 +74,7 @@ class Case:
 
         ignore = np.zeros(len(self.requests), bool)
         ignore[self.requests.failed[list(self.reused_ports)]] = True
+        ignore[self.requests.failed[self.shared]] = True
         listening = {name: self.listening_ns(pod) for name, pod in self.story.pods.items()}
         return infer_routing(self.requests, self.story, listening, ignore)
 

@@ -6,6 +6,7 @@ reused connection to the pod that had answered on that connection before, which 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,6 +61,10 @@ class Requests:
 
     def take(self, positions: Any) -> Requests:
         return Requests(*(getattr(self, name)[positions] for name in self.__dataclass_fields__))
+
+    def replace(self, **columns: Any) -> Requests:
+        """The same requests with other columns of the same length."""
+        return dataclasses.replace(self, **columns)
 
     def by_kind(self) -> dict[str, int]:
         """Failures by kind, every kind named."""

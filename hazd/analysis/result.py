@@ -6,13 +6,14 @@ Pure: the same journal gives the same result on any machine, now or years later.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hazd.analysis.accounting import Accounting, account
 from hazd.analysis.attribution import Attribution, attribute
 from hazd.analysis.case import Case, S
 from hazd.analysis.checks import check_fixes
+from hazd.analysis.control import Control, of_service, read_control
 from hazd.analysis.outages import find_outages
 from hazd.analysis.propagation import Propagation, measure_propagation
 from hazd.analysis.requests import Requests, read_requests
@@ -21,7 +22,7 @@ from hazd.analysis.stats import percentile, rounded, upper_bound
 from hazd.analysis.story import Story, read_story
 from hazd.analysis.timeline import Timeline, build_timeline
 from hazd.analysis.verdict import count_transitions, judge, uneven
-from hazd.model import Outage, TrialRecord, Verdict
+from hazd.model import CONTROL_STREAM, Outage, TrialRecord, Verdict
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class TrialResult:
     propagation: Propagation
     skew: Skew | None
     accounting: Accounting
+    control: Control | None
     transitions: Mapping[str, int]
     timeline: Timeline
     story: Story
@@ -82,7 +84,8 @@ class TrialResult:
 def analyse(record: TrialRecord) -> TrialResult:
     """Judge one trial. Works on interrupted ones: what is missing becomes a reason, never an error."""
     meta = record.meta
-    requests = read_requests(record.samples)
+    everything = read_requests(record.samples)
+    requests, control = of_service(everything), read_control(everything, meta)
     story = read_story(record.events, meta)
     case = Case(
         failed=requests.take(requests.failed),
@@ -91,11 +94,19 @@ def analyse(record: TrialRecord) -> TrialResult:
         vantages=_vantages(meta),
         origin_ns=_origin(meta, requests),
         meta=meta,
+        control=control,
     )
     attribution = attribute(case)
     # how the trial ended is the verdict's to say
     unread = [text for text in record.problems if not text.startswith("the trial did not end")]
-    accounting = account(requests, meta, unread)
+    accounting = account(everything, meta, unread)
+    if control is not None:  # its requests are in the sums that were checked, and not in the service's numbers
+        accounting = replace(
+            accounting,
+            due=accounting.due - control.due,
+            recorded=accounting.recorded - control.recorded,
+            not_sent=accounting.not_sent - control.not_sent,
+        )
     outages = tuple(find_outages(requests, case.vantages))
     late_ms = _late(requests)
     failed = len(requests.failed)
@@ -115,7 +126,18 @@ def analyse(record: TrialRecord) -> TrialResult:
     return TrialResult(
         name=record.name,
         meta=meta,
-        verdict=judge({**meta, "checks": checks}, accounting, failed, late_ms["p99"], story, transitions, kept, early),
+        verdict=judge(
+            {**meta, "checks": checks},
+            accounting,
+            failed,
+            late_ms["p99"],
+            story,
+            transitions,
+            kept,
+            early,
+            control,
+            int(case.shared.sum()),
+        ),
         checks=checks,
         requests={
             "due": accounting.due,
@@ -138,6 +160,7 @@ def analyse(record: TrialRecord) -> TrialResult:
         propagation=measure_propagation(case),
         skew=measure_skew(case),
         accounting=accounting,
+        control=control,
         transitions=transitions,
         timeline=build_timeline(case),
         story=story,
@@ -203,6 +226,7 @@ def _streams(case: Case, meta: Mapping[str, Any], outages: tuple[Outage, ...]) -
 
     requests = case.requests
     planned = {str(item.get("name")): str(item.get("connection", "")) for item in meta.get("streams") or ()}
+    planned.pop(CONTROL_STREAM, None)
     found: list[StreamResult] = []
     for name in dict.fromkeys([*planned, *sorted(set(requests.stream.tolist()))]):
         mine = requests.take(np.flatnonzero(requests.stream == name))

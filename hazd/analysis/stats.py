@@ -48,6 +48,20 @@ def upper_bound(failed: int, total: int, confidence: float = 0.95) -> float:
     return float(betaincinv(failed + 1, total - failed, confidence))
 
 
+def more_often(failed: int, total: int, control_failed: int, control_total: int) -> float:
+    """How likely so many failures among the first, or more, are when both fail at the same rate (0..1).
+
+    Fisher's exact test, one-sided (Fisher 1935): exact for any numbers, also for a control of a few requests. 1.0 when
+    there is nothing to compare.
+    """
+    if not total or not control_total:
+        return 1.0
+    from scipy.stats import hypergeom
+
+    all_failed, all_total = failed + control_failed, total + control_total
+    return float(min(1.0, hypergeom.sf(failed - 1, all_total, all_failed, total)))
+
+
 def gini(counts: Any) -> float | None:
     """Gini coefficient of the shares: 0 = all alike, (n-1)/n = one has everything. None when nothing was counted."""
     import numpy as np
@@ -60,4 +74,4 @@ def gini(counts: Any) -> float | None:
     return float((2 * ranks - len(ordered) - 1).dot(ordered) / (len(ordered) * total))
 
 
-__all__ = ["gini", "percentile", "rounded", "spread", "upper_bound"]
+__all__ = ["gini", "more_often", "percentile", "rounded", "spread", "upper_bound"]

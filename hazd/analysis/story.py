@@ -14,6 +14,9 @@ from hazd.model import Event
 
 WORKER_LABEL = "hazd-worker"
 """The `app` label of hazd's own traffic pods, which are no part of the workload."""
+CONTROL_LABEL = "hazd-control"
+"""The `app` label of the control target's pod and the name of its Service, which are none either."""
+_OWN = (WORKER_LABEL, CONTROL_LABEL)
 Span = tuple[int, int | None]
 """From, to (None: still so at the end of the record)."""
 
@@ -128,12 +131,12 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
                 _app(story.pods.setdefault(name, PodLife(name)), event, clocks.get(name, 0))
         elif event.source != "watch" or (namespace and event.ref.namespace not in ("", namespace)):
             continue
-        elif kind == "Pod" and name not in workers and look(event.detail, "labels.app") != WORKER_LABEL:
+        elif kind == "Pod" and name not in workers and look(event.detail, "labels.app") not in _OWN:
             if name not in story.pods:
                 existed = event.reason == "ADDED" and start_ns is not None and event.observed_ns < start_ns
                 story.pods[name] = PodLife(name, existed=existed, created_ns=event.observed_ns)
             _pod(story.pods[name], event)
-        elif kind == "EndpointSlice":
+        elif kind == "EndpointSlice" and look(event.detail, "service") not in _OWN:
             slices[name] = {} if event.reason == "DELETED" else _endpoints(event.detail)
             _listed(story, slices, event.observed_ns)
         elif kind == "Node":
@@ -281,4 +284,4 @@ def _holes(spans: list[Span]) -> list[Span]:
     return holes
 
 
-__all__ = ["WORKER_LABEL", "NodeLife", "PodLife", "Span", "Story", "look", "read_story"]
+__all__ = ["CONTROL_LABEL", "WORKER_LABEL", "NodeLife", "PodLife", "Span", "Story", "look", "read_story"]

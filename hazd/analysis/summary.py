@@ -121,6 +121,7 @@ def _trial(result: TrialResult) -> dict[str, Any]:
         "streams": [_stream(stream) for stream in result.streams],
         "skew": result.skew.contract() if result.skew else None,
         "accounting": result.accounting.contract(),
+        "control": result.control.contract() if result.control else None,
         "state": str(meta.get("state", "")),
         "settings": {name: value for name, value in settings.items() if name != "patch"},
         "patch": str(settings.get("patch") or ""),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hazd.analysis.accounting import Accounting
+from hazd.analysis.control import Control, doubts, is_charged
 from hazd.analysis.skew import Skew
 from hazd.analysis.story import Story
 from hazd.model import Outcome, Verdict
@@ -27,11 +28,14 @@ def judge(
     transitions: Mapping[str, int],
     skew: Skew | None = None,
     too_early: int = 0,
+    control: Control | None = None,
+    shared: int = 0,
 ) -> Verdict:
     """transitions: what happened to pods since the disruption began, as `count_transitions` says it.
 
     skew: of the stream whose requests ought to be shared evenly, when the scenario asks for that. too_early: failures
-    before the disruption began, which it cannot have caused.
+    before the disruption began, which it cannot have caused. control: requests to a pod that nothing disturbed; when
+    any of them failed nothing passes. shared: the service's failures at the same time, which it is not charged with.
     """
     settings = meta.get("settings") or {}
     worthless = [*_ended(meta), *accounting.problems, *_checks(meta), *_undisrupted(settings, transitions)]
@@ -44,7 +48,9 @@ def judge(
     over = [uneven(skew)] if skew is not None and uneven(skew) else []
     if failed > budget:
         allowed = f", {budget:,} are allowed" if budget else ""
-        over.append(f"{failed:,} of {accounting.recorded:,} requests failed{allowed}")
+        blame = over if is_charged(failed, shared, accounting.recorded, control, budget) else weak
+        blame.append(f"{failed:,} of {accounting.recorded:,} requests failed{allowed}")
+    weak += doubts(control, failed, shared)
     if worthless:
         return Verdict(Outcome.INCONCLUSIVE, (*worthless, *weak, *over))
     if over:

@@ -135,6 +135,10 @@ class TrafficOptions:
     """When requests are due, on which connections they go, what they are and what is expected of them."""
 
     rate: Annotated[float, typer.Option(help="Requests a second, all workers.", rich_help_panel=TRAFFIC)] = 200.0
+    control_rate: Annotated[
+        float,
+        typer.Option(help="Requests a second to a pod that nothing disturbs; 0: off.", rich_help_panel=TRAFFIC),
+    ] = 5.0
     profile: Annotated[
         str | None,
         typer.Option(help="constant, poisson, ramp:FROM:TO:S, steps:RATE@S,...", rich_help_panel=TRAFFIC),
@@ -184,6 +188,7 @@ class TrafficOptions:
         problems: list[str] = []
         return {
             "rate": self.rate,
+            "control_rate": self.control_rate,
             "profile": self.profile,
             "seed": self.seed,
             "path": self.path,

@@ -44,6 +44,7 @@ class Engine:
         self.due = 0
         self.not_sent_busy = 0
         self.not_sent_late = 0
+        self.not_sent_streams = [0] * len(plan.streams)
         self.draining = False
         self.stopped_by = ""
 
@@ -76,8 +77,10 @@ class Engine:
             self.due += 1
             if wait_ns < -MAX_LAG_NS:
                 self.not_sent_late += 1
+                self.not_sent_streams[stream] += 1
             elif sender.in_flight >= plan.max_in_flight:
                 self.not_sent_busy += 1
+                self.not_sent_streams[stream] += 1
             else:
                 sender.send(seq, stream, due_ns)
             burst += 1

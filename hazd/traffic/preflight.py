@@ -1,5 +1,7 @@
 """Makes sure, before the schedule begins, that the target answers as expected and that every pod is reachable.
 
+Streams with a target of their own must reach it too, with whatever status: the plan expects of its own target alone.
+
 Its requests are outside the schedule and carry `x-hazd-preflight: 1`; they are counted, not recorded, so that the
 server's own count can be reconciled. One at a time: this is a question, not a load.
 """
@@ -32,6 +34,8 @@ class Preflight:
     def __init__(self, plan: TrafficPlan, clock: Clock) -> None:
         self.answered = 0
         self._wanted_pods = plan.preflight_pods
+        self._streams = plan.streams
+        self._any_status = False
         self._limit_s = plan.preflight_s
         self._plan = replace(
             plan, streams=(Stream("preflight"),), timeout_s=min(plan.timeout_s, TIMEOUT_S), sender="httpx"
@@ -43,20 +47,26 @@ class Preflight:
 
     async def run(self) -> None:
         """Raises EnvironmentProblem, with what was seen, when the target is not ready within the plan's preflight_s."""
+        others = dict.fromkeys(stream.url for stream in self._streams if stream.url not in ("", self._plan.url))
         try:
             with anyio.fail_after(self._limit_s):
-                await self._until_ready()
+                await self._until_ready(self._wanted_pods)
+                for url in others:
+                    self._plan, self._any_status, self._row = replace(self._plan, url=url), True, 0
+                    await self._until_ready(0)
         except TimeoutError as error:
             pods = f", {len(self._pods) - 1} of {self._wanted_pods} pods" if self._wanted_pods else ""
+            where = f" from {self._plan.url}" if self._any_status else ""
             raise EnvironmentProblem(
-                f"{self._row} of {GOOD_IN_A_ROW} good answers in a row{pods} in {self._limit_s:g} s; last: {self._last}"
+                f"{self._row} of {GOOD_IN_A_ROW} good answers in a row{where}{pods} in {self._limit_s:g} s; "
+                f"last: {self._last}"
             ) from error
 
-    async def _until_ready(self) -> None:
+    async def _until_ready(self, wanted_pods: int) -> None:
         sender = await self._open()
         try:
             seq = 0
-            while self._row < GOOD_IN_A_ROW or len(self._pods) - 1 < self._wanted_pods:
+            while self._row < GOOD_IN_A_ROW or len(self._pods) - 1 < wanted_pods:
                 sender.send(seq, 0, self._clock.now_ns())
                 await sender.drain()
                 await anyio.sleep(PAUSE_S if self._row else PAUSE_AFTER_FAILURE_S)
@@ -97,7 +107,8 @@ class Preflight:
         self._last = describe(kind, phase, status, errno)
         if kind in (FailureKind.OK, FailureKind.BAD_STATUS):
             self.answered += 1
-        self._row = self._row + 1 if kind == FailureKind.OK else 0
+        good = kind == FailureKind.OK or (self._any_status and kind == FailureKind.BAD_STATUS)
+        self._row = self._row + 1 if good else 0
 
 
 def describe(kind: int, phase: int, status: int, errno: int) -> str:

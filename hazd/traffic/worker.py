@@ -133,6 +133,7 @@ class Worker:
             "failed": {kind.label: number for kind, number in kinds.items()},
             "preflight_ok": answered,
             "lag_ms": ledger.lag_ms() if ledger is not None else {"p99": 0.0, "max": 0.0},
+            "not_sent_streams": engine.not_sent_streams if engine is not None else [],
             "not_sent_late": engine.not_sent_late if engine is not None else 0,
             "sender": self._sender_name,
             "sender_why": self._sender_why,

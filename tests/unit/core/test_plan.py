@@ -28,6 +28,8 @@ def trials(**options: Any) -> Any:
     ("options", "words"),
     [
         ({"rate": -1}, ["--rate", "-1", "above 0"]),
+        ({"control_rate": -5}, ["--control-rate", "-5", "from 0 (off) to 100"]),
+        ({"control_rate": float("nan")}, ["--control-rate", "nan"]),
         ({"replicas": 0}, ["--replicas", "0", "at least 1"]),
         ({"connection": "sticky"}, ["--connection", "'sticky'", "both, new, reused"]),
         ({"workload": {"max_surge": "a lot", "max_unavailable": "1"}}, ["--max-surge", "'a lot'", "25%"]),
@@ -86,9 +88,9 @@ def test_fixes_change_the_setup_and_the_patch_tells_it(names: set[str]) -> None:
     ("connection", "names"), [("both", ["new", "reused"]), ("new", ["new"]), ("reused", ["reused"])]
 )
 def test_streams_share_the_rate(connection: str, names: list[str]) -> None:
-    """Shares add up to the whole."""
+    """Shares add up to the whole; the control's is beside them."""
     streams = trials(connection=connection)[0].traffic.streams
-    assert [item.name for item in streams] == names
+    assert [item.name for item in streams] == [*names, "control"]
     assert sum(item.share for item in streams) == pytest.approx(1)
 
 
@@ -97,7 +99,8 @@ def test_every_scenario_can_be_planned(name: str) -> None:
     """With and without its fixes, on the defaults."""
     both = trials(scenario=name, compare=True, all_fixes=True)
     assert [bool(item.fixes) for item in both] == ([False, True] if SCENARIOS[name].fixes else [False])
-    assert all(item.traffic.rate == 200 for item in both)
+    assert all(item.rate == 200 and item.traffic.rate == 205 for item in both)
+    assert all(item.traffic.rate == 200 for item in trials(scenario=name, control_rate=0))
 
 
 @pytest.mark.parametrize(

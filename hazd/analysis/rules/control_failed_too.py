@@ -1,0 +1,33 @@
+"""Requests to a pod that nothing disturbed failed at the same time: the client or the network did it, not the service.
+
+No pod's transition makes another pod's answers fail, so where the control target's requests failed on the same worker,
+this explains the service's failures better than any race does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hazd.analysis.case import Case, Suspect
+
+NAME = "control_failed_too"
+TITLE = "the client or the network: an undisturbed pod was not reached either"
+CURED_BY = ()
+_SURE = 10.0
+
+
+def suspects(case: Case) -> Iterator[Suspect]:
+    if case.shared.any():
+        yield Suspect("", _SURE * case.shared, _explain(case))
+
+
+def _explain(case: Case) -> Any:
+    def explain(positions: Any) -> tuple[str, tuple[str, ...]]:
+        assert case.control is not None
+        sent = case.failed.sent_ns[positions]
+        span = f"between {case.at(int(sent.min()))} and {case.at(int(sent.max()))}"
+        words = f"{case.control.failed:,} of {case.control.recorded:,} requests to the control target failed"
+        return f"the control target failed too, seen from {case.where(positions)}", (f"{words}; these {span}",)
+
+    return explain
