@@ -100,6 +100,19 @@ class Rules:
         spec["template"]["metadata"] = spec["template"].get("metadata") or {}
         return {"spec": spec}
 
+    def _default_job(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
+        per_index = "backoffLimitPerIndex" in spec
+        filled = {
+            "completionMode": "NonIndexed",
+            "parallelism": 1,
+            "backoffLimit": 2**31 - 1 if per_index else 6,
+            "podReplacementPolicy": "TerminatingOrFailed",
+            "suspend": False,
+            **spec,
+        }
+        template = {**spec["template"], "spec": pod_defaults.defaulted(spec["template"]["spec"])}
+        return {"spec": {**filled, "template": template}}
+
     def _default_pod(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
         if "uid" not in obj["metadata"]:
             for mutate in self.mutators:
@@ -180,6 +193,26 @@ class Rules:
         policy = spec["template"]["spec"].get("restartPolicy")
         if policy != "Always":
             raise _invalid(obj, "spec.template.spec.restartPolicy", policy, "supported values: Always")
+
+    def _check_job(self, obj: Manifest, old: Manifest | None, subresource: str) -> None:
+        spec = obj["spec"]
+        if spec["completionMode"] != "Indexed":
+            raise _invalid(obj, "spec.completionMode", spec["completionMode"], "the lab runs Indexed Jobs only")
+        for name in ("completions", "parallelism", "backoffLimit", "backoffLimitPerIndex"):
+            value = spec.get(name, 0 if name == "backoffLimitPerIndex" else None)
+            if not isinstance(value, int) or value < 0:
+                raise _invalid(obj, f"spec.{name}", value, "must be greater than or equal to 0")
+        for wrong in pod_defaults.problems(spec["template"]["spec"], "spec.template.spec"):
+            raise _invalid(obj, *wrong)
+        policy = spec["template"]["spec"].get("restartPolicy")
+        allowed = ("Never",) if "backoffLimitPerIndex" in spec else ("Never", "OnFailure")
+        if policy not in allowed:
+            raise _invalid(obj, "spec.template.spec.restartPolicy", policy, f"supported values: {', '.join(allowed)}")
+        if spec["podReplacementPolicy"] not in ("Failed", "TerminatingOrFailed"):
+            right = "supported values: Failed, TerminatingOrFailed"
+            raise _invalid(obj, "spec.podReplacementPolicy", spec["podReplacementPolicy"], right)
+        if old is not None and any(old["spec"][name] != spec[name] for name in ("completionMode", "template")):
+            raise _invalid(obj, "spec.template", None, "field is immutable")
 
     def _check_pod(self, obj: Manifest, old: Manifest | None, subresource: str) -> None:
         for problem in pod_defaults.problems(obj["spec"], "spec"):

@@ -35,6 +35,7 @@ _ALL = (
     Kind("Event", "v1", "events"),
     Kind("Deployment", "apps/v1", "deployments", generation=True),
     Kind("ReplicaSet", "apps/v1", "replicasets", generation=True),
+    Kind("Job", "batch/v1", "jobs", generation=True),
     Kind("EndpointSlice", "discovery.k8s.io/v1", "endpointslices", generation=True),
     Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets", generation=True),
     Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers", generation=True),

@@ -14,6 +14,7 @@ from hazd.cluster.lab.control.deployment import Deployments
 from hazd.cluster.lab.control.disruption import Disruption
 from hazd.cluster.lab.control.endpoints import Endpoints
 from hazd.cluster.lab.control.garbage import Garbage
+from hazd.cluster.lab.control.job import Jobs
 from hazd.cluster.lab.control.metrics import Metrics
 from hazd.cluster.lab.control.nodes import CONTROL_PLANE, Nodes, node_object
 from hazd.cluster.lab.control.replicaset import ReplicaSets
@@ -57,6 +58,7 @@ class Plant:
         loops = [
             Deployments(store, delay_s).loop,
             ReplicaSets(store, delay_s).loop,
+            Jobs(store, delay_s).loop,
             Scheduler(store, delay_s, options.seed).loop,
             Endpoints(store, options.endpoint_delay_s).loop,
             Disruption(store, delay_s).loop,

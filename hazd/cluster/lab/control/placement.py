@@ -89,7 +89,16 @@ def _wants_node(spec: Mapping[str, Any], node: Manifest) -> bool:
     terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms")
     if terms is None:
         return True
-    return any(selects({"matchExpressions": term.get("matchExpressions") or []}, node) for term in terms)
+    return any(
+        selects({"matchExpressions": term.get("matchExpressions") or []}, node)
+        and all(_has_name(field, node) for field in term.get("matchFields") or ())
+        for term in terms
+    )
+
+
+def _has_name(field: Mapping[str, Any], node: Manifest) -> bool:
+    """A matchFields requirement: the API knows the key metadata.name only, with In or NotIn."""
+    return (_name(node) in field["values"]) is (field["operator"] == "In")
 
 
 def _requests(pod: Manifest, name: str) -> float:
