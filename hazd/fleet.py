@@ -1,72 +1,39 @@
 """The controller's side of the traffic workers: start them, keep them in step, bring every record home.
 
 A worker keeps its records in a file and serves them by offset (hazd/traffic/worker.py), so a lost or repeated answer
-loses and doubles nothing; at the end the whole file's SHA-256 is compared. Nothing here judges.
+loses and doubles nothing; at the end the whole file's SHA-256 is compared. A worker that is lost is never replaced:
+what it had handed over is kept, and what it missed is named. Nothing here judges.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
 from hazd.clock import unix_ns
 from hazd.cluster.port import Cluster
-from hazd.errors import ClusterError, TimedOut
+from hazd.errors import ClusterError, NotFound, TimedOut
+from hazd.fleet_worker import Worker, end_of_pod, index_of, state_of_pod
 from hazd.journal import TrialWriter, decode_records
 from hazd.model import Manifest, Ref, TrafficPlan
+from hazd.traffic.missed import find_missed
+from hazd.workload.worker import JOB_NAME_LABEL, WORKER_PORT
 
-CONTROL_PORT = 8091
 POLL_S = 0.4
-START_AHEAD_S = 0.5
+AHEAD_S, AHEAD_PER_WORKER_S = 0.5, 0.02
+"""How long before a common start or stop every worker is told of it, so that none hears of it too late."""
+STOP_WITHIN_S = 10.0
 CHUNK = 64 * 16384
 LOST_AFTER_S = 60.0
 """How long a worker may be silent before it counts as lost; what it had not handed over is then missing.
 
 Longer than an API server takes to come back, since that is the way to the worker, which itself keeps its records."""
-
-
-@dataclass(slots=True)
-class Worker:
-    """One worker and what is known of it. offset_ns: controller's clock minus the worker's."""
-
-    number: int
-    pod: Ref
-    node: str
-    offset_ns: int = 0
-    offset_uncertainty_ns: int = 0
-    status: dict[str, Any] = field(default_factory=dict)
-    fetched: int = 0
-    digest: Any = field(default_factory=hashlib.sha256)
-    lost: str = ""
-    done: bool = False
-
-    def account(self) -> dict[str, Any]:
-        """What trial.json keeps of the worker."""
-        status = self.status
-        return {
-            "id": self.number,
-            "pod": self.pod.name,
-            "node": self.node,
-            "offset_ns": self.offset_ns,
-            "offset_uncertainty_ns": self.offset_uncertainty_ns,
-            "due": status.get("due", 0),
-            "recorded": status.get("recorded", 0),
-            "not_sent": status.get("not_sent", 0),
-            "not_sent_streams": status.get("not_sent_streams", []),
-            "fetched": self.fetched // 64,
-            "sha256_ok": bool(self.done and self.digest.hexdigest() == status.get("sha256")),
-            "stopped_by": status.get("stopped_by", ""),
-            "error": self.lost or status.get("error", ""),
-            "preflight_ok": status.get("preflight_ok", 0),
-            "sender": status.get("sender", ""),
-            "lag_ms": status.get("lag_ms", {}),
-        }
+GOING_S = 3.0
+"""The same for a worker whose pod is being deleted."""
 
 
 class Fleet:
@@ -77,35 +44,68 @@ class Fleet:
         self._writer = writer
         self.workers: list[Worker] = []
         self._streams: list[str] = []
+        self._plan: TrafficPlan | None = None
+        self._start_ns = self._stop_ns = 0
 
-    async def launch(self, manifests: Sequence[Manifest], timeout_s: float = 90.0) -> None:
-        """Create the worker pods and wait until each answers. Raises TimedOut with the pod's own state."""
-        for number, doc in enumerate(manifests):
-            made = await self._cluster.create(doc)
-            ref = Ref("Pod", made["metadata"]["name"], made["metadata"]["namespace"])
-            self.workers.append(Worker(number, ref, ""))
-        for worker in self.workers:
-            await self._wait_answer(worker, timeout_s)
-            pod = await self._cluster.get(worker.pod)
-            worker.node = pod["spec"].get("nodeName", "")
-            await self._measure_clock(worker)
+    async def launch(self, job: Manifest, timeout_s: float = 90.0) -> None:
+        """Create the Indexed Job and wait until each of its pods answers. Raises TimedOut with what was seen last."""
+        with anyio.move_on_after(timeout_s) as scope:
+            made = await self._cluster.create(job)
+            await self._find_pods(made)
+        if scope.cancelled_caught:
+            words = f"{len(self.workers)} of {job['spec']['completions']} traffic workers got a pod in {timeout_s:g} s"
+            raise TimedOut(words, "`kubectl describe job` on it tells why: a quota or an admission webhook, most often")
+        async with anyio.create_task_group() as tasks:
+            for worker in self.workers:
+                tasks.start_soon(self._meet, worker, timeout_s)
+
+    async def _find_pods(self, job: Manifest) -> None:
+        """The Job's pods in the order of their indexes, which are the workers' numbers and parts of the schedule."""
+        meta = job["metadata"]
+        while True:
+            pods = await self._cluster.list("Pod", meta["namespace"], f"{JOB_NAME_LABEL}={meta['name']}")
+            found = {index_of(pod): pod["metadata"] for pod in pods}
+            self.workers = [
+                Worker(number, Ref("Pod", found[number]["name"], found[number]["namespace"]), "")
+                for number in sorted(found)
+            ]
+            if len(self.workers) == job["spec"]["completions"]:
+                return
+            await anyio.sleep(0.1)
+
+    async def _meet(self, worker: Worker, timeout_s: float) -> None:
+        await self._wait_answer(worker, timeout_s)
+        pod = await self._cluster.get(worker.pod)
+        worker.node = pod["spec"].get("nodeName", "")
+        await self._measure_clock(worker)
 
     async def _wait_answer(self, worker: Worker, timeout_s: float) -> None:
-        seen = ""
+        seen, ended = "", ""
         with anyio.move_on_after(timeout_s):
-            while True:
+            while not ended:
                 try:
                     await self._call(worker, "GET", "/status")
                     return
                 except ClusterError as error:
                     seen = error.message
+                ended = await self._how_ended(worker)
                 await anyio.sleep(0.2)
-        pod = await self._cluster.get(worker.pod)
+        hint = "`kubectl describe pod` on it tells whether its image or its node is the trouble"
+        if ended:
+            raise ClusterError(f"traffic worker {worker.pod.name} never answered: {ended}", hint)
+        state = state_of_pod(await self._cluster.get(worker.pod))
         raise TimedOut(
-            f"traffic worker {worker.pod.name} did not answer in {timeout_s:g} s: phase "
-            f"{pod.get('status', {}).get('phase')}; last seen: {seen}",
-            "`kubectl describe pod` on it tells whether its image or its node is the trouble",
+            f"traffic worker {worker.pod.name} did not answer in {timeout_s:g} s: {state}; last seen: {seen}", hint
         )
+
+    async def _how_ended(self, worker: Worker) -> str:
+        """ "" while the worker's pod may still answer, or while nobody can say; else what became of it."""
+        try:
+            return end_of_pod(await self._cluster.get(worker.pod))
+        except NotFound:
+            return "its pod is gone"
+        except ClusterError:
+            return ""
 
     async def _measure_clock(self, worker: Worker) -> None:
         """Cristian's algorithm: of several round trips the shortest bounds the offset best."""
@@ -122,12 +122,14 @@ class Fleet:
         # Within what the round trip leaves open, one machine's clock is the likelier truth than a difference.
         worker.offset_ns = best[1] if abs(best[1]) > best[0] // 2 else 0
 
+    def _share(self, plan: TrafficPlan, worker: Worker) -> TrafficPlan:
+        return dataclasses.replace(plan, shard=worker.number, shards=len(self.workers))
+
     async def prepare(self, plan: TrafficPlan) -> None:
         """Give every worker its share of the schedule and wait until the target answered each of them well."""
-        self._streams = [stream.name for stream in plan.streams]
+        self._plan, self._streams = plan, [stream.name for stream in plan.streams]
         for worker in self.workers:
-            share = dataclasses.replace(plan, shard=worker.number, shards=len(self.workers))
-            await self._call(worker, "POST", "/prepare", dataclasses.asdict(share))
+            await self._call(worker, "POST", "/prepare", dataclasses.asdict(self._share(plan, worker)))
         with anyio.move_on_after(plan.preflight_s + 30):
             while True:
                 states = [await self._call(worker, "GET", "/status") for worker in self.workers]
@@ -142,49 +144,89 @@ class Fleet:
                 await anyio.sleep(0.2)
         raise TimedOut(f"the workers' first requests did not come back well in {plan.preflight_s + 30:g} s")
 
+    def _soon_ns(self) -> int:
+        return unix_ns() + int((AHEAD_S + AHEAD_PER_WORKER_S * len(self.workers)) * 1e9)
+
     async def start(self) -> int:
         """Start all workers at one instant; returns it (ns since the epoch, controller's clock)."""
-        at_ns = unix_ns() + int(START_AHEAD_S * 1e9)
-        for worker in self.workers:
-            await self._call(worker, "POST", "/start", {"at_unix_ns": at_ns - worker.offset_ns})
+        self._start_ns = at_ns = self._soon_ns()
+        async with anyio.create_task_group() as tasks:
+            for worker in self.workers:
+                when = {"at_unix_ns": at_ns - worker.offset_ns}
+                tasks.start_soon(self._call, worker, "POST", "/start", when)
         return at_ns
 
     async def stop(self) -> int:
-        """End the schedule now; returns the instant. Requests under way are finished and recorded by the workers."""
-        at_ns = unix_ns()
-        for worker in self.workers:
-            if not worker.lost:
-                try:
-                    await self._call(worker, "POST", "/stop", {"at_unix_ns": at_ns - worker.offset_ns})
-                except ClusterError as error:
-                    worker.lost = f"did not take the stop: {error.message}"
+        """End the schedule at one instant, a little ahead, and return it: so the workers' parts end without a gap.
+
+        Requests under way are finished and recorded by the workers.
+        """
+        self._stop_ns = at_ns = self._soon_ns()
+        async with anyio.create_task_group() as tasks:
+            for worker in self.workers:
+                tasks.start_soon(self._stop, worker, at_ns)
         return at_ns
+
+    async def _stop(self, worker: Worker, at_ns: int) -> None:
+        when = json.dumps({"at_unix_ns": at_ns - worker.offset_ns}).encode()
+        seen = "no answer"
+        with anyio.move_on_after(STOP_WITHIN_S):
+            while not worker.over:
+                try:
+                    code, raw = await self._cluster.pod_request(worker.pod, WORKER_PORT, "POST", "/stop", when)
+                    if code < 400 or code == 409:  # 409: it has ended by itself, and its status says why
+                        return
+                    seen = f"{code}: {raw[:200]!r}"
+                except ClusterError as error:
+                    seen = error.message
+                worker.lost = await self._how_ended(worker)
+                await anyio.sleep(POLL_S)
+        if not worker.over:
+            worker.lost = f"did not take the stop: {seen}"
 
     async def poll(self, tell: Callable[[list[Worker]], None]) -> None:
         """Fetch records until every worker is done or lost. tell(workers) is called after each round."""
-        silent = dict.fromkeys(range(len(self.workers)), unix_ns())
-        while True:
+        async with anyio.create_task_group() as tasks:
             for worker in self.workers:
-                if worker.done or worker.lost:
-                    continue
-                try:
-                    await self._fetch(worker)
-                    silent[worker.number] = unix_ns()
-                except ClusterError as error:
-                    if unix_ns() - silent[worker.number] > LOST_AFTER_S * 1e9:
-                        since = (unix_ns() - silent[worker.number]) / 1e9
-                        worker.lost = f"silent for {since:.1f} s: {error.message}"
-            tell(self.workers)
-            if all(worker.done or worker.lost for worker in self.workers):
-                return
-            await anyio.sleep(POLL_S)
+                tasks.start_soon(self._follow, worker)
+            while not all(worker.over for worker in self.workers):
+                await anyio.sleep(POLL_S)
+                tell(self.workers)
+        tell(self.workers)
+
+    async def _follow(self, worker: Worker) -> None:
+        """One worker on its own, so that a silent one keeps nobody else's records waiting."""
+        heard = anyio.current_time()
+        while not worker.over:
+            try:
+                await self._fetch(worker)
+                heard = anyio.current_time()
+            except ClusterError as error:
+                worker.lost = await self._why_lost(worker, anyio.current_time() - heard, error.message)
+            if not worker.over:
+                await anyio.sleep(POLL_S)
+
+    async def _why_lost(self, worker: Worker, silent_s: float, error: str) -> str:
+        """A pod that has ended is lost at once, without waiting for the end of the silence that others are given."""
+        ended = await self._how_ended(worker)
+        if ended:
+            return ended
+        going = False
+        if silent_s > GOING_S:
+            try:
+                going = "deletionTimestamp" in (await self._cluster.get(worker.pod))["metadata"]
+            except ClusterError:
+                going = False
+        if going or silent_s > LOST_AFTER_S:
+            return f"{'its pod is being deleted, ' if going else ''}silent for {silent_s:.1f} s: {error}"
+        return ""
 
     async def _fetch(self, worker: Worker) -> None:
         # Status first: every record it speaks of, and every pod name they need, is there by the time we fetch.
         status = await self._call(worker, "GET", "/status")
         while worker.fetched < int(status["bytes"]):
             path = f"/records?offset={worker.fetched}&limit={min(CHUNK, int(status['bytes']) - worker.fetched)}"
-            code, raw = await self._cluster.pod_request(worker.pod, CONTROL_PORT, "GET", path)
+            code, raw = await self._cluster.pod_request(worker.pod, WORKER_PORT, "GET", path)
             if code != 200:
                 raise ClusterError(f"{worker.pod.name} answered {code} to {path}: {raw[:200]!r}")
             if not raw:
@@ -196,9 +238,26 @@ class Fleet:
         worker.status = status
         worker.done = status["state"] in ("done", "failed") and worker.fetched >= int(status["bytes"])
 
+    def accounts(self) -> Sequence[dict[str, Any]]:
+        """What trial.json keeps of each worker; call it before the journal is closed.
+
+        For a worker that did not serve to the common end: what it missed, by its part of the schedule.
+        """
+        if self._plan is not None and self._start_ns:
+            until_ns = self._stop_ns or unix_ns()
+            for worker in self.workers:
+                if worker.served_to_the_end:
+                    continue
+                if not worker.over:
+                    worker.lost = "its records could not all be fetched in time"
+                have = self._writer.recorded_seqs(worker.number)
+                not_sent = int(worker.status.get("not_sent", 0))
+                worker.missed = find_missed(self._share(self._plan, worker), self._start_ns, until_ns, have, not_sent)
+        return [worker.account() for worker in self.workers]
+
     async def _call(self, worker: Worker, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else b""
-        code, raw = await self._cluster.pod_request(worker.pod, CONTROL_PORT, method, path, data)
+        code, raw = await self._cluster.pod_request(worker.pod, WORKER_PORT, method, path, data)
         if code >= 400:
             raise ClusterError(f"worker {worker.pod.name} answered {code} to {method} {path}: {raw[:300].decode()}")
         answer: dict[str, Any] = json.loads(raw)

@@ -1,8 +1,8 @@
 """The record of a run on disk: an append-only writer and a reader that forgives a torn end.
 
 reports/<run>/run.json, then one folder a trial under trials/: trial.json (what was asked and how it ended),
-events.jsonl, samples.arrows while it runs (an Arrow IPC stream, at most half a second behind, in the order in which
-records were fetched), samples.arrow once it is complete (an Arrow IPC file in the order of due times, all workers merged;
+events.jsonl, samples.arrows while it runs (an Arrow IPC stream, at most half a second behind, in the order of
+fetching), samples.arrow once it is complete (an Arrow IPC file, all workers merged in the order of due times;
 pandas.read_feather, polars and DuckDB read it). Nothing here judges.
 """
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import anyio
 
 from hazd.cluster.port import Cluster
+from hazd.cluster.silence import Silence
 from hazd.errors import ClusterError, NotFound
 from hazd.model import Ref
 
-OWNERS = {"Deployment", "StatefulSet"}
+OWNERS = {"Deployment", "Job", "StatefulSet"}
 POLL_S = 0.2
 
 
@@ -34,11 +35,12 @@ async def remove_namespace(cluster: Cluster, namespace: str) -> None:
 
     Begun anew for as long as the API server is away; the caller sets the limit.
     """
+    silence = Silence(just_now=True)
     while True:
         try:
             return await _remove(cluster, namespace)
         except ClusterError as error:
-            if not error.transient:
+            if not silence.explains(error):
                 raise
         await anyio.sleep(POLL_S)
 

@@ -31,7 +31,8 @@ from hazd.stage import Stage
 from hazd.targets import aim, deploy_control
 from hazd.vantage import vantage_nodes
 from hazd.workload.control import control_target
-from hazd.workload.manifests import namespace_manifest, worker_pod
+from hazd.workload.manifests import namespace_manifest
+from hazd.workload.worker import worker_job
 
 TEARDOWN_S = 90.0
 NAMESPACE_S = 30.0
@@ -172,7 +173,7 @@ class OneTrial:
                 await self._take_down()
             self.writer.update(
                 phases=self.phases,
-                workers=[worker.account() for worker in self.fleet.workers],
+                workers=self.fleet.accounts(),
                 served=self.recorder.served if self.recorder else {},
                 checks=self.checks,
                 notes=self.problems,
@@ -198,7 +199,7 @@ class OneTrial:
         control = control_target(image=self.images.app, namespace=self.namespace, node=nodes[0], labels=self.labels)
         await deploy_control(self.cluster, self.trial.traffic, control)
         self.step("traffic workers")
-        await self.fleet.launch(self._worker_manifests(nodes))
+        await self.fleet.launch(self._worker_job(nodes))
         self.step("first answers")
         await self.fleet.prepare(await aim(self.cluster, self.trial, self.namespace, service))
         await self._under_traffic()
@@ -272,17 +273,9 @@ class OneTrial:
         taken = (await self.stage.nodes_of_pods())[: self.scenario.nodes_taken(self.trial.options)]
         return await vantage_nodes(self.cluster, self.trial.vantage, avoid=taken)
 
-    def _worker_manifests(self, nodes: list[str]) -> list[Manifest]:
-        return [
-            worker_pod(
-                name=f"hazd-worker-{number}",
-                namespace=self.namespace,
-                node=nodes[number % len(nodes)],
-                image=self.images.worker,
-                labels=self.labels,
-            )
-            for number in range(max(self.trial.workers, len(nodes)))
-        ]
+    def _worker_job(self, nodes: list[str]) -> Manifest:
+        count, image = max(self.trial.workers, len(nodes)), self.images.worker
+        return worker_job(namespace=self.namespace, nodes=nodes, count=count, image=image, labels=self.labels)
 
     def _tell(self, workers: list[Worker]) -> None:
         kinds: dict[str, int] = {}

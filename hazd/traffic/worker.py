@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import resource
 import signal
 import sys
@@ -70,6 +71,9 @@ class Worker:
     def prepare(self, plan: TrafficPlan) -> None:
         if self.state not in ("idle", "failed") or self._engine is not None:
             raise WrongState(f"prepare: the worker is {self.state}, and one worker runs one plan")
+        index = os.environ.get("JOB_COMPLETION_INDEX", "")
+        if index and int(index) != plan.shard:
+            raise UsageError(f"shard: {plan.shard} is not this worker's part, its completion index is {index}")
         self.state, self.error, self._plan = "preflight", "", plan
         if self._preflight is not None:
             self._answered_before += self._preflight.answered

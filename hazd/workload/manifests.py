@@ -1,4 +1,4 @@
-"""What hazd itself puts into a cluster: the sample workload, the traffic workers' pods and a trial's namespace.
+"""What hazd itself puts into a cluster: the sample workload and a trial's namespace (its workers: `worker.py`).
 
 Pure: plain dictionaries as the API takes them. The sample is a baseline on purpose: no probe, no preStop, exit at once
 on SIGTERM. Whatever cures it belongs into hazd/fixes, never here.
@@ -18,8 +18,6 @@ APP_MODULE = "hazd.workload.app"
 APP_PORT = 8080
 APP_TLS_PORT = 8443
 TLS_SECRET = "app-tls"
-WORKER_PORT = 8091
-WORKER_DIR = "/var/lib/hazd"
 PLACEMENTS = ("spread", "packed")
 
 
@@ -147,38 +145,6 @@ def _packed(selector: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def worker_pod(*, name: str, namespace: str, node: str, image: str, labels: Mapping[str, str]) -> Manifest:
-    """A traffic worker on one node by name: past the scheduler and every taint, so that it may sit on a control plane.
-
-    Its records live in an emptyDir, which outlives a restart of the container; the pod itself is never restarted, since
-    a worker that forgot its connections would hide what happened to them.
-    """
-    container = {
-        "name": "worker",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", "hazd.traffic.worker", "--port", str(WORKER_PORT), "--dir", WORKER_DIR],
-        "ports": [{"name": "control", "containerPort": WORKER_PORT}],
-        "volumeMounts": [{"name": "records", "mountPath": WORKER_DIR}],
-        "resources": {"requests": {"cpu": "300m", "memory": "64Mi"}},
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": _meta(name, namespace, {**labels, "app": "hazd-worker"}),
-        "spec": {
-            "nodeName": node,
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "tolerations": [{"operator": "Exists"}],
-            "containers": [container],
-            "volumes": [{"name": "records", "emptyDir": {}}],
-        },
-    }
-
-
 def namespace_manifest(name: str, labels: Mapping[str, str]) -> Manifest:
     """A trial's own namespace; removing it removes the trial."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": _meta(name, "", labels)}
@@ -225,12 +191,9 @@ __all__ = [
     "APP_TLS_PORT",
     "PLACEMENTS",
     "TLS_SECRET",
-    "WORKER_DIR",
-    "WORKER_PORT",
     "is_sample_app",
     "lacks_sample_app",
     "namespace_manifest",
     "sample_workload",
     "set_env",
-    "worker_pod",
 ]

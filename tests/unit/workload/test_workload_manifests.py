@@ -13,8 +13,8 @@ from hazd.workload.manifests import (
     namespace_manifest,
     sample_workload,
     set_env,
-    worker_pod,
 )
+from hazd.workload.worker import worker_job
 
 LABELS = {"app.kubernetes.io/managed-by": "hazd", "hazd.dev/run": "r1"}
 
@@ -51,15 +51,27 @@ def test_packed_replicas_are_drawn_together_not_nailed_down() -> None:
     assert "affinity" not in pod_spec(sample_workload(image="a")[0])
 
 
-def test_worker_sits_on_its_node_for_good() -> None:
-    """By node name and past every taint, never restarted, its records on a volume."""
-    pod = worker_pod(name="w", namespace="n", node="control-plane", image="worker:1", labels=LABELS)
-    spec = pod["spec"]
-    assert (spec["nodeName"], spec["restartPolicy"]) == ("control-plane", "Never")
-    assert spec["tolerations"] == [{"operator": "Exists"}]
-    command = spec["containers"][0]["command"]
-    assert command[command.index("--dir") + 1] == spec["containers"][0]["volumeMounts"][0]["mountPath"]
-    assert LABELS.items() <= pod["metadata"]["labels"].items()
+def test_workers_are_one_indexed_job_that_replaces_nobody() -> None:
+    """A part of the schedule each; a lost worker stays lost and takes no other with it; records on a volume."""
+    job = worker_job(namespace="n", nodes=["a", "b"], count=3, image="worker:1", labels=LABELS)
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 3, 3)
+    assert (spec["backoffLimitPerIndex"], pod["restartPolicy"]) == (0, "Never")
+    assert "backoffLimit" not in spec
+    command = pod["containers"][0]["command"]
+    assert command[command.index("--dir") + 1] == pod["containers"][0]["volumeMounts"][0]["mountPath"]
+    for meta in (job["metadata"], spec["template"]["metadata"]):
+        assert LABELS.items() <= meta["labels"].items()
+
+
+def test_workers_go_to_the_chosen_nodes_evenly() -> None:
+    """By the nodes' names, each term one node, past every taint; no node gets two more than another."""
+    pod = worker_job(namespace="n", nodes=["a", "b"], count=3, image="w", labels={})["spec"]["template"]["spec"]
+    terms = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [[field["values"] for field in term["matchFields"]] for term in terms] == [[["a"]], [["b"]]]
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    (spread,) = pod["topologySpreadConstraints"]
+    assert (spread["maxSkew"], spread["whenUnsatisfiable"]) == (1, "DoNotSchedule")
 
 
 def test_namespace() -> None:
