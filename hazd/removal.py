@@ -46,9 +46,11 @@ async def remove_namespace(cluster: Cluster, namespace: str) -> None:
 
 
 async def _remove(cluster: Cluster, namespace: str) -> None:
-    for owner in await _owners(cluster, namespace):
-        await cluster.delete(owner)
-    while await cluster.list("ReplicaSet", namespace):
+    while True:
+        for owner in await _owners(cluster, namespace):
+            await cluster.delete(owner)
+        if not await cluster.list("ReplicaSet", namespace):
+            break
         await anyio.sleep(POLL_S)
     while pods := await cluster.list("Pod", namespace):
         for pod in pods:

@@ -14,14 +14,13 @@ import anyio
 
 from hazd.clock import unix_ns
 from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION, Cluster, Eviction
+from hazd.cluster.silence import Silence
 from hazd.errors import Conflict, NotFound
 from hazd.model import Event, Manifest, Ref, Trial
 from hazd.stage_view import View
 
 PUT_BACK_S = 90.0
 PUT_BACK_PAUSE_S = 1.0
-TRIES = 3
-"""For other errors than an absent API server: one that has just started denies what its caches do not know yet."""
 
 
 class Stage(View):
@@ -194,20 +193,19 @@ class Stage(View):
 
         While the API server is away it is tried again, for within_s in all; what is left then is named.
         """
-        problems, seen, tries = [], "it was not reached", 0
+        problems, seen, silence = [], "it was not reached", Silence(just_now=True)
         with anyio.move_on_after(within_s):
             while self._undo:
                 text, action = last = self._undo[-1]
-                tries += 1
                 try:
                     await action()
                 except Exception as error:
                     seen = str(getattr(error, "message", error))
-                    if getattr(error, "transient", False) or tries < TRIES:
+                    if silence.explains(error):
                         await anyio.sleep(PUT_BACK_PAUSE_S)
                         continue
                     problems.append(f"{text}: {error}")
-                tries = 0
+                silence = Silence(just_now=True)
                 self._undo = [item for item in self._undo if item is not last]
         left = [text for text, _ in reversed(self._undo)]
         return problems + [f"not done in {within_s:g} s: {text} ({seen}); `hazd clean` finishes it" for text in left]

@@ -11,6 +11,7 @@ import anyio
 
 from hazd.clock import unix_ns
 from hazd.cluster.port import Cluster
+from hazd.cluster.silence import Silence
 from hazd.errors import ClusterError, TimedOut
 from hazd.model import Event, Manifest, Ref, Trial
 
@@ -70,14 +71,14 @@ class View:
         An API server that is away for less than AWAY_S is waited for: its crash ends no disruption.
         """
         limit = self.trial.timeout_s if timeout_s is None else timeout_s
-        seen, heard = "", anyio.current_time()
+        seen, heard, silence = "", anyio.current_time(), Silence()
         with anyio.move_on_after(limit):
             while True:
                 try:
                     seen = await condition()
                     heard = anyio.current_time()
                 except ClusterError as error:
-                    if not error.transient or anyio.current_time() - heard > AWAY_S:
+                    if not silence.explains(error) or anyio.current_time() - heard > AWAY_S:
                         raise
                     seen = error.message
                 if not seen:

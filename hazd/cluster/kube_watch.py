@@ -25,6 +25,7 @@ RETELL_NS = 10_000_000_000
 BACKOFF_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
 GONE = 410  # the resourceVersion to resume from is too old: only a new listing helps
 TRANSIENT = (0, 429, 500, 502, 503, 504)
+FORBIDDEN, DENIALS = 403, 20  # an API server that has just come back denies what its caches do not know yet
 
 
 class Watcher:
@@ -41,6 +42,7 @@ class Watcher:
         self._stopped = threading.Event()
         self._down_since_ns: int | None = None
         self._failures = 0
+        self._denials_left = 0
 
     def stop(self) -> None:
         self._stopped.set()
@@ -64,8 +66,12 @@ class Watcher:
                 status = error.status if isinstance(error, Refused) else 0
                 if status == GONE:
                     self._version = ""
-                elif status not in TRANSIENT:
+                elif status in TRANSIENT:
+                    self._denials_left = DENIALS
+                elif status != FORBIDDEN or not self._denials_left:
                     raise
+                else:
+                    self._denials_left -= 1
                 self._tell_long_gap(feed, str(error.args[0]))
             # A stream that lasted is opened again at once; one that did not must not be asked for in a tight loop.
             self._failures = 0 if unix_ns() - begun_ns > GAP_NS else self._failures + 1

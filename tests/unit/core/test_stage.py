@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from hazd.cleaning import clean_cluster
-from hazd.cluster.kube_errors import Unreachable
+from hazd.cluster.kube_errors import Refused, Unreachable
 from hazd.cluster.lab import LabCluster
 from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION
 from hazd.errors import ClusterError, EnvironmentProblem, TimedOut, UsageError
@@ -26,12 +26,14 @@ WORKERS = ["lab-worker", "lab-worker2"]
 
 
 class Leaving(LabCluster):
-    """A lab whose API server can go away: until `back_s` (virtual time) every verb says that it does not answer."""
+    """A lab whose API server can go away: until `back_s` (virtual time) no verb is answered, then each is denied."""
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(bench.plant.options)
         self.store, self._plant = bench.store, bench.plant
-        self.back_s = 0.0
+        self.back_s = -1e9
+        self.denies_s = 2.0
+        """How long it denies everything once it is back: its caches of roles are empty then."""
         self.leaves_at: tuple[str, ...] = ()
         """What on the timeline takes it away for half a minute."""
 
@@ -46,6 +48,8 @@ class Leaving(LabCluster):
         await anyio.lowlevel.checkpoint()
         if anyio.current_time() < self.back_s:
             raise Unreachable("the API server does not answer: Connection refused")
+        if anyio.current_time() < self.back_s + self.denies_s:
+            raise Refused('nodes is forbidden: User "admin" cannot patch resource "nodes"', "", 403, None)
 
     async def get(self, ref: Ref) -> Manifest:
         await self._answer()
@@ -143,7 +147,7 @@ def test_an_api_server_that_stays_away_leaves_word_of_what_is_left() -> None:
             assert node in problem
             assert "Connection refused" in problem or "was not reached" in problem
             assert "`hazd clean`" in problem
-        cluster.leave(0)
+        cluster.back_s = -1e9
         told: list[str] = []
         cluster.store.patch(Ref("Namespace", "t"), {"metadata": {"labels": {"app.kubernetes.io/managed-by": "hazd"}}})
         await clean_cluster(cluster, told.append)
@@ -176,7 +180,8 @@ def test_an_undo_that_cannot_be_done_stops_no_other() -> None:
         stage.undo("start node x", fails)
         stage.undo("the other", fails_once)
         assert await stage.put_back() == ["start node x: start it by hand"]
-        assert calls == ["fails_once", "fails_once", "fails", "fails", "fails"]
+        assert calls[:3] == ["fails_once", "fails_once", "fails"]
+        assert calls.count("fails") > 1
         assert untouched(cluster)
         assert await stage.put_back() == []
 
@@ -190,7 +195,7 @@ def test_a_wait_gives_an_absent_api_server_up_in_the_end() -> None:
         cluster.leave(3600)
         with pytest.raises(Unreachable):
             await stage.rollout_status()
-        cluster.leave(0)
+        cluster.back_s = -1e9
         with pytest.raises(TimedOut, match="4 ready of 4 pods, want 5"):
             await stage.wait_replicas(5, 10)
 
