@@ -14,7 +14,7 @@ from hazd.plan import Options, traffic_plan
 from hazd.scenario import Scenario
 from hazd.traffic.pacer import parse_profile
 from hazd.traffic.plan_json import find_problems
-from hazd.workload.app import PATHS_OF_ITS_OWN
+from hazd.workload.conversation import PATHS_OF_ITS_OWN
 
 CONNECTIONS = ("both", "new", "reused")
 MAX_RATE = 20_000

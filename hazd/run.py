@@ -21,7 +21,7 @@ from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
 from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_hazd_error
 from hazd.fleet import Fleet, Worker
 from hazd.journal import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
-from hazd.manifests import find_workload
+from hazd.manifests import find_workload, without_secrets
 from hazd.model import Manifest, Observer, Progress, Ref, Trial
 from hazd.needs import check_needs
 from hazd.recorder import Recorder
@@ -259,7 +259,7 @@ class OneTrial:
     async def _deploy(self) -> None:
         self.step("workload")
         documents = [self._mine(doc) for doc in self.trial.setup.documents]
-        (self.folder / "manifests.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
+        (self.folder / "manifests.yaml").write_text(yaml.safe_dump_all(without_secrets(documents), sort_keys=False))
         for doc in documents:
             await self.cluster.create(doc)
 

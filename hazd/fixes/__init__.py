@@ -5,8 +5,9 @@ and reports read the same. A fix never lowers what the manifests already do, unl
 
 Settings, all optional, durations in whole seconds: workload (name of the one to change), containers (names),
 prestop_s 5, native_sleep True, grace_s (exactly that), shutdown_s 10 (time the app may take after SIGTERM),
-readiness_path, readiness_port, readiness_period_s 1, startup_delay_s, pdb_max_unavailable 1 or pdb_min_available,
-anti_affinity "preferred" or "required", topology_key, recycle_after 1000, recycle_client False, min_ready_s 5.
+readiness_path, readiness_port, readiness_scheme, readiness_period_s 1, startup_delay_s, pdb_max_unavailable 1 or
+pdb_min_available, anti_affinity "preferred" or "required", topology_key, recycle_after 1000, recycle_client False,
+min_ready_s 5.
 """
 
 from __future__ import annotations

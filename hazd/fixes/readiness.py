@@ -49,7 +49,8 @@ def _probes(item: Mapping[str, Any], workload: Manifest, setup: Setup, settings:
     path = settings.get("readiness_path") or ("/healthz" if is_sample_app(item) else "")
     if path and not str(path).startswith("/"):
         raise UsageError(f"readiness_path: {path!r} is not right", "a path that begins with /")
-    action = {"httpGet": {"path": path, "port": port}} if path else {"tcpSocket": {"port": port}}
+    get = {"path": path, "port": port, **({"scheme": "HTTPS"} if _speaks_tls(item, port, settings) else {})}
+    action = {"httpGet": get} if path else {"tcpSocket": {"port": port}}
     timing = {"periodSeconds": period_s, "timeoutSeconds": TIMEOUT_S}
     probes: dict[str, Any] = {"readinessProbe": {**action, **timing, "failureThreshold": 3}}
     delay_s = max(seconds(settings, "startup_delay_s", 0), _sample_delay_s(item))
@@ -71,6 +72,19 @@ def _port(item: Mapping[str, Any], workload: Manifest, setup: Setup, settings: S
             if any(target in (known.get("name"), known["containerPort"]) for known in mine) or not mine:
                 return target
     return int(mine[0]["containerPort"]) if mine else None
+
+
+def _speaks_tls(item: Mapping[str, Any], port: int | str, settings: Settings) -> bool:
+    """As readiness_scheme says, else by the port's name: "https", alone or with more after a dash, as Istio has it.
+
+    A kubelet that probes by HTTPS does not verify the certificate.
+    """
+    scheme = settings.get("readiness_scheme")
+    if scheme not in (None, "HTTP", "HTTPS"):
+        raise UsageError(f"readiness_scheme: {scheme!r} is not right", "HTTP or HTTPS")
+    ports = [known for known in item.get("ports") or () if port in (known.get("name"), known["containerPort"])]
+    names = [str(port), *(str(known.get("name", "")) for known in ports)]
+    return scheme == "HTTPS" if scheme else any(name.partition("-")[0] == "https" for name in names)
 
 
 def _sample_delay_s(item: Mapping[str, Any]) -> int:

@@ -2,7 +2,8 @@
 
 It is the thing that is rolled, drained and scaled, so it must be cheap (it shares two cores with a whole cluster),
 quick to start (standard library only, nothing of hazd outside this folder) and honest: it counts what it served and
-logs its own life as JSON lines. It must not retry, cache or smooth anything.
+logs its own life as JSON lines. It must not retry, cache or smooth anything. With a certificate it has two ports: one
+for TLS, and the plain one for whoever asks for /stats.
 """
 
 from __future__ import annotations
@@ -10,21 +11,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib
 import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
-from collections import deque
 
-from hazd.workload.http1 import Request, RequestParser
+from hazd.workload.conversation import LINGER_S, Conversation
+from hazd.workload.http1 import Request
 from hazd.workload.knobs import Knobs
 
-PIPELINE_LIMIT = 64  # requests waiting on one connection before reading stops
-LINGER_S = 2.0  # how long a half-closed connection may take to send its own FIN
 BACKLOG = 1024
-PATHS_OF_ITS_OWN = ("/healthz", "/stats")
+HANDSHAKE_S = 10.0
 _REASONS = {200: "OK", 400: "Bad Request", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
 _ANCHOR_NS = time.time_ns() - time.monotonic_ns()
 
@@ -38,12 +39,16 @@ class App:
     """Counts, life log, listener and end of one process."""
 
     def __init__(self, knobs: Knobs) -> None:
+        """Raises ValueError when the knobs ask for what cannot be had."""
         self.knobs = knobs
+        self._tls = server_context(knobs.tls_cert, knobs.tls_key, knobs.http2) if knobs.tls_cert else None
+        if knobs.http2:
+            load_http2()
         self.served = self.preflight = self.bad = self.accepted = self.open = self.in_flight = 0
         self.started_ns = now_ns()
         self.listening_ns = self.sigterm_ns = self.last_ns = 0
         self.draining = False
-        self._listener: socket.socket | None = None
+        self._listeners: dict[socket.socket, ssl.SSLContext | None] = {}
         self._joining: set[asyncio.Task[object]] = set()
         self._stamp, self._date = 0, b""
         head = f"Content-Type: application/json\r\nx-hazd-pod: {knobs.pod}\r\nx-hazd-served: "
@@ -66,43 +71,60 @@ class App:
         try:
             self.listen()
         except OSError as problem:
-            print(f"hazd app: HAZD_PORT={self.knobs.port}: cannot listen: {problem}", file=sys.stderr, flush=True)
+            ports = f"HAZD_PORT={self.knobs.port}" + (f", HAZD_TLS_PORT={self.knobs.tls_port}" if self._tls else "")
+            print(f"hazd app: {ports}: cannot listen: {problem}", file=sys.stderr, flush=True)
             os._exit(3)
         await asyncio.Event().wait()
 
     def listen(self) -> int:
-        """Open the port and serve from the next turn of the loop on; gives the port. Raises OSError."""
-        self._listener = _listen(self.knobs.port)
-        port: int = self._listener.getsockname()[1]
+        """Open the ports and serve from the next turn of the loop on; gives the plain one. Raises OSError."""
+        plain = _listen(self.knobs.port)
+        self._listeners[plain] = None
+        ports = {"port": int(plain.getsockname()[1])}
+        if self._tls is not None:
+            secure = _listen(self.knobs.tls_port)
+            self._listeners[secure] = self._tls
+            ports["tls_port"] = int(secure.getsockname()[1])
         self.listening_ns = now_ns()
-        self.log("listening", self.listening_ns, port=port)
-        asyncio.get_running_loop().add_reader(self._listener.fileno(), self.accept_all)
-        return port
+        self.log("listening", self.listening_ns, **ports)
+        for listener in self._listeners:
+            self._accept_from(listener)
+        return ports["port"]
 
-    def accept_all(self) -> None:
+    def _accept_from(self, listener: socket.socket) -> None:
+        if listener in self._listeners:
+            asyncio.get_running_loop().add_reader(listener.fileno(), self.accept_all, listener)
+
+    def accept_all(self, listener: socket.socket) -> None:
         """Take every connection that the kernel has finished for us."""
         loop = asyncio.get_running_loop()
-        while self._listener is not None:
+        while True:
             try:
-                client, _ = self._listener.accept()
+                client, _ = listener.accept()
             except BlockingIOError:
                 return
             except OSError as problem:
                 if problem.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    loop.remove_reader(self._listener.fileno())  # no spinning until something was closed
-                    loop.call_later(0.1, self._accept_again)
+                    loop.remove_reader(listener.fileno())  # no spinning until something was closed
+                    loop.call_later(0.1, self._accept_from, listener)
                     return
                 continue  # ECONNABORTED: the client left while it waited
             client.setblocking(False)
             self.open += 1
             self.accepted += 1
-            task = loop.create_task(loop.connect_accepted_socket(lambda: Conversation(self), client))
+            task = loop.create_task(self._join(client, self._listeners[listener]))
             self._joining.add(task)
             task.add_done_callback(self._joining.discard)
 
-    def _accept_again(self) -> None:
-        if self._listener is not None:
-            asyncio.get_running_loop().add_reader(self._listener.fileno(), self.accept_all)
+    async def _join(self, client: socket.socket, tls: ssl.SSLContext | None) -> None:
+        talk, limits = Conversation(self), {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": LINGER_S}
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: talk, client, ssl=tls, **(limits if tls else {})
+            )
+        except OSError:  # ssl.SSLError is one: no handshake, so the conversation never began and will never end
+            self.open -= 1
+            self.leave_when_drained()
 
     def on_sigterm(self) -> None:
         if self.sigterm_ns and self.knobs.on_sigterm != "ignore":
@@ -125,11 +147,11 @@ class App:
         endpoints for its deletion, and a failing probe would only make the kubelet restart what is leaving.
         """
         self.draining = True
-        if self._listener is not None:
-            asyncio.get_running_loop().remove_reader(self._listener.fileno())
-            self.accept_all()
-            self._listener.close()
-            self._listener = None
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+            self.accept_all(listener)
+            listener.close()
+        self._listeners = {}
         self.leave_when_drained()
         asyncio.get_running_loop().call_later(self.knobs.shutdown_timeout_s, self.leave, True)
 
@@ -157,23 +179,26 @@ class App:
         while time.thread_time() < end:
             pass
 
-    def answer(self, request: Request, close: bool) -> bytes:
-        """Count the request and build the whole answer."""
+    def respond(self, request: Request) -> bytes:
+        """Count the request; gives the body of its answer."""
         if request.status != 200:
             self.bad += 1
-            body = json.dumps({"pod": self.knobs.pod, "error": request.problem}).encode()
-        elif request.path == "/stats":
-            body = json.dumps(self.stats()).encode()
-        else:
-            if request.path != "/healthz":
-                self.preflight += request.preflight
-                self.served += not request.preflight
-                self.last_ns = self.last_ns if request.preflight else now_ns()
-            body = b"%b%d%b" % (self._body_start, self.served, self._body_end)
+            return json.dumps({"pod": self.knobs.pod, "error": request.problem}).encode()
+        if request.path == "/stats":
+            return json.dumps(self.stats()).encode()
+        if request.path != "/healthz":
+            self.preflight += request.preflight
+            self.served += not request.preflight
+            self.last_ns = self.last_ns if request.preflight else now_ns()
+        return b"%b%d%b" % (self._body_start, self.served, self._body_end)
+
+    def answer(self, request: Request, close: bool) -> bytes:
+        """Count the request and build the whole answer."""
+        body = self.respond(request)
         lines = (
             b"HTTP/1.1 %d %b" % (request.status, _REASONS[request.status].encode()),
             b"%b%d" % (self._head, self.served),
-            b"Date: " + self._today(),
+            b"Date: " + self.today(),
             b"Content-Length: %d%b" % (len(body), b"\r\nConnection: close" if close else b""),
             b"",
             b"" if request.method == b"HEAD" else body,
@@ -187,109 +212,12 @@ class App:
         now = {"connections": self.open, "in_flight": self.in_flight, "last_request_ns": self.last_ns}
         return {"pod": self.knobs.pod, "tag": self.knobs.tag, **counts, **now, **times}
 
-    def _today(self) -> bytes:
+    def today(self) -> bytes:
         second = int(time.time())
         if second != self._stamp:
             self._stamp = second
             self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)).encode("ascii")
         return self._date
-
-
-class Conversation(asyncio.Protocol):
-    """One connection: its requests are answered one after the other, in order, also when they come pipelined."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-        self.transport: asyncio.Transport
-        self.parser = RequestParser()
-        self.waiting: deque[Request] = deque()
-        self.answered = 0
-        self.busy = False  # a request's latency is running
-        self.choked = False  # the client does not read its answers
-        self.ending = False  # the last answer is written; what still comes is dropped
-        self.peer_done = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.ending = True
-        self.waiting.clear()
-        if self.busy:
-            self.busy = False
-            self.app.in_flight -= 1
-        self.app.open -= 1
-        self.app.leave_when_drained()
-
-    def data_received(self, data: bytes) -> None:
-        if self.ending:
-            return
-        self.waiting.extend(self.parser.feed(data))
-        if self.parser.wants_continue and not (self.waiting or self.busy):
-            self.parser.wants_continue = False
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.serve()
-        if len(self.waiting) > PIPELINE_LIMIT:
-            self.transport.pause_reading()
-
-    def eof_received(self) -> bool:
-        """A client may shut down its sending side and still wait for answers: keep open while some are due."""
-        self.peer_done = True
-        return bool(self.waiting or self.busy) and not self.ending
-
-    def pause_writing(self) -> None:
-        self.choked = True
-
-    def resume_writing(self) -> None:
-        self.choked = False
-        self.serve()
-
-    def serve(self) -> None:
-        app = self.app
-        while self.waiting and not (self.busy or self.choked or self.ending):
-            request = self.waiting.popleft()
-            ordinary = request.status == 200 and request.path not in PATHS_OF_ITS_OWN
-            if ordinary and app.knobs.cpu_s:
-                app.work()
-            if ordinary and app.knobs.latency_s:
-                self.busy = True
-                app.in_flight += 1
-                asyncio.get_running_loop().call_later(app.knobs.latency_s, self.serve_late, request)
-            else:
-                self.finish(request)
-        if len(self.waiting) <= PIPELINE_LIMIT and not self.ending:
-            self.transport.resume_reading()
-
-    def serve_late(self, request: Request) -> None:
-        if self.busy:
-            self.busy = False
-            self.app.in_flight -= 1
-            self.finish(request)
-            self.serve()
-
-    def finish(self, request: Request) -> None:
-        recycle = self.app.knobs.recycle_after
-        self.answered += 1
-        last = request.close or self.app.draining or bool(recycle and self.answered >= recycle)
-        last = last or (self.peer_done and not self.waiting)
-        self.transport.write(self.app.answer(request, last))
-        if last:
-            self.end()
-
-    def end(self) -> None:
-        """Lingering close (RFC 9112 section 9.6): half-close, then read until the client's FIN.
-
-        A full close with unread bytes makes the kernel send RST, which destroys the answer in the client's buffer.
-        """
-        self.ending = True
-        self.waiting.clear()
-        if self.peer_done:
-            self.transport.close()
-            return
-        self.transport.write_eof()
-        self.transport.resume_reading()
-        asyncio.get_running_loop().call_later(LINGER_S, self.transport.abort)
 
 
 def _listen(port: int) -> socket.socket:
@@ -302,15 +230,39 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
+def load_http2() -> None:
+    """Now, and not when the first client speaks it and waits. Raises ValueError."""
+    try:
+        importlib.import_module("hazd.workload.http2")
+    except ImportError as problem:
+        raise ValueError(f"HAZD_HTTP2='1': must be 0 here, {problem}") from problem
+
+
+def server_context(chain_pem: str, key_pem: str, http2: bool) -> ssl.SSLContext:
+    """A server's context from PEM texts. Raises ValueError. ssl reads files alone, so it gets one without a name."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    if http2:
+        context.set_alpn_protocols(["h2", "http/1.1"])
+    file = os.memfd_create("hazd-tls")
+    try:
+        os.write(file, f"{chain_pem}\n{key_pem}\n".encode())
+        context.load_cert_chain(f"/proc/self/fd/{file}")
+    except ssl.SSLError as problem:
+        raise ValueError(f"HAZD_TLS_CERT, HAZD_TLS_KEY: must be a PEM certificate and its key: {problem}") from problem
+    finally:
+        os.close(file)
+    return context
+
+
 def main() -> int:
     """Run until a signal ends the process; 2 when a knob makes no sense, 3 when the port is taken."""
     try:
-        knobs = Knobs.read(os.environ)
+        app = App(Knobs.read(os.environ))
     except ValueError as problem:
         print(f"hazd app: {problem}", file=sys.stderr, flush=True)
         return 2
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    asyncio.run(App(knobs).run())
+    asyncio.run(app.run())
     return 0
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ON_SIGTERM = ("exit", "graceful", "ignore")
 
 
 @dataclass(frozen=True, slots=True)
 class Knobs:
-    """What the environment says. Raises ValueError (variable, value, what would be right) in `read`."""
+    """What the environment says. Raises ValueError (variable, value, what would be right) in `read`.
+
+    tls_cert, tls_key: PEM texts, "" for no TLS. http2: HTTP/2 is made ready before the app listens.
+    """
 
     port: int
     startup_delay_s: float
@@ -26,6 +29,10 @@ class Knobs:
     shutdown_timeout_s: float
     tag: str
     pod: str
+    tls_port: int = 8443
+    tls_cert: str = ""
+    tls_key: str = field(default="", repr=False)
+    http2: bool = False
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Knobs:
@@ -35,6 +42,8 @@ class Knobs:
         pod = env.get("POD_NAME", "") or socket.gethostname()
         if not (pod.isascii() and pod.isprintable()):
             raise ValueError(f"POD_NAME={pod!r}: must be printable ASCII, it is sent in a header")
+        if bool(env.get("HAZD_TLS_CERT")) != bool(env.get("HAZD_TLS_KEY")):
+            raise ValueError("HAZD_TLS_CERT, HAZD_TLS_KEY: must be given both or neither")
         return cls(
             port=_whole(env, "HAZD_PORT", 8080, 65535),
             startup_delay_s=_number(env, "HAZD_STARTUP_DELAY_S", 0.0, 86_400.0),
@@ -45,6 +54,10 @@ class Knobs:
             shutdown_timeout_s=_number(env, "HAZD_SHUTDOWN_TIMEOUT_S", 10.0, 86_400.0),
             tag=env.get("HAZD_RUN_TAG", ""),
             pod=pod,
+            tls_port=_whole(env, "HAZD_TLS_PORT", 8443, 65535),
+            tls_cert=env.get("HAZD_TLS_CERT", ""),
+            tls_key=env.get("HAZD_TLS_KEY", ""),
+            http2=_whole(env, "HAZD_HTTP2", 0, 1) == 1,
         )
 
 

@@ -8,19 +8,29 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import anyio
 import h11
 
+T = TypeVar("T")
+Wait: TypeAlias = Callable[[socket.socket], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
+    """tls: over TLS, the certificate not verified, as a kubelet probes."""
+
     port: int
     path: str = "/"
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = field(default=())
     body: bytes = b""
+    tls: bool = False
 
 
 async def connect(sock: socket.socket, address: str, port: int) -> None:
@@ -33,17 +43,38 @@ async def connect(sock: socket.socket, address: str, port: int) -> None:
         raise OSError(code, os.strerror(code))
 
 
-async def _send(sock: socket.socket, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
+async def _when_ready(sock: socket.socket, wait: Wait, action: Callable[[], T]) -> T:
+    """What the action gives once the socket lets it. wait: what a plain socket that blocks is waiting for."""
+    while True:
         try:
-            view = view[sock.send(view) :]
+            return action()
         except BlockingIOError:
+            await wait(sock)
+        except ssl.SSLWantReadError:
+            await anyio.wait_readable(sock)
+        except ssl.SSLWantWriteError:
             await anyio.wait_writable(sock)
 
 
+async def _send(sock: socket.socket, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[await _when_ready(sock, anyio.wait_writable, partial(sock.send, view)) :]
+
+
 async def exchange(sock: socket.socket, address: str, request: Request) -> tuple[int, bytes]:
-    """Status and whole body. Raises OSError, also for an answer that is cut off or is not HTTP."""
+    """Status and whole body. Raises OSError (ssl.SSLError is one), also for what is cut off or is not HTTP."""
+    if not request.tls:
+        return await _exchange(sock, address, request)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with context.wrap_socket(sock, do_handshake_on_connect=False) as secure:
+        await _when_ready(secure, anyio.wait_readable, secure.do_handshake)
+        return await _exchange(secure, address, request)
+
+
+async def _exchange(sock: socket.socket, address: str, request: Request) -> tuple[int, bytes]:
     host = f"{address}:{request.port}"
     given = {name.lower() for name, _ in request.headers}
     headers = [*request.headers, ("Connection", "close")]
@@ -61,12 +92,7 @@ async def exchange(sock: socket.socket, address: str, request: Request) -> tuple
         while True:
             event = side.next_event()
             if event is h11.NEED_DATA:
-                try:
-                    data = sock.recv(65536)
-                except BlockingIOError:
-                    await anyio.wait_readable(sock)
-                    continue
-                side.receive_data(data)
+                side.receive_data(await _when_ready(sock, anyio.wait_readable, partial(sock.recv, 65536)))
             elif isinstance(event, h11.Response):
                 status = event.status_code
             elif isinstance(event, h11.Data):

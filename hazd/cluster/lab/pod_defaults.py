@@ -118,8 +118,8 @@ def _container_problems(container: Mapping[str, Any], where: str, grace: int, vo
                 yield f"{where}.{name}.{field}", value, f"must be greater than or equal to {least}"
         if sum(handler in probe for handler in HANDLERS[:3]) != 1:
             yield f"{where}.{name}", sorted(probe), "exactly one of httpGet, tcpSocket, exec"
-        if (probe.get("httpGet") or {}).get("scheme", "HTTP") != "HTTP":
-            yield f"{where}.{name}.httpGet.scheme", probe["httpGet"]["scheme"], "the lab probes by HTTP only"
+        if (probe.get("httpGet") or {}).get("scheme", "HTTP") not in ("HTTP", "HTTPS"):
+            yield f"{where}.{name}.httpGet.scheme", probe["httpGet"]["scheme"], "must be HTTP or HTTPS"
         if name != "readinessProbe" and probe["successThreshold"] != 1:
             yield f"{where}.{name}.successThreshold", probe["successThreshold"], "must be 1"
     hook = (container.get("lifecycle") or {}).get("preStop")

@@ -207,7 +207,7 @@ HOOK = {"preStop": {"sleep": {"seconds": 31}}}
         (pod("one", container(lifecycle=HOOK)), r"sleep\.seconds.*31"),
         (pod("one", container(readinessProbe={"httpGet": {"port": 1}, "exec": {}})), "exactly one of"),
         (pod("one", container(livenessProbe={"tcpSocket": {"port": 1}, "successThreshold": 2})), "must be 1"),
-        (pod("one", container(readinessProbe={"httpGet": {"port": 1, "scheme": "HTTPS"}})), "HTTP only"),
+        (pod("one", container(readinessProbe={"httpGet": {"port": 1, "scheme": "FTP"}})), "HTTP or HTTPS"),
         (pod("one", volumes=[{"name": "v", "hostPath": {"path": "/"}}]), "emptyDir volumes only"),
         (pod("one", container(volumeMounts=[{"name": "v", "mountPath": "/v"}])), "no such volume"),
         (

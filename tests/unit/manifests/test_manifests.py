@@ -23,6 +23,7 @@ from hazd.manifests import (
     load_documents,
     parse_documents,
     pod_spec,
+    without_secrets,
 )
 
 GOOD = """
@@ -293,3 +294,13 @@ def test_dump_reads_back() -> None:
     documents = parse_documents(GOOD, "x")
     assert parse_documents(dump(documents), "y") == documents
     assert "&" not in dump(documents)
+
+
+def test_what_a_secret_holds_is_not_kept() -> None:
+    """Names and lengths stay, values go; other documents and the given one are as before."""
+    documents = parse_documents(GOOD, "x")
+    secret = {"kind": "Secret", "metadata": {"name": "s"}, "data": {"key": "aGVsbG8="}, "stringData": {"b": "hidden"}}
+    kept = without_secrets([*documents, secret])
+    assert kept[:-1] == list(documents)
+    assert kept[-1] == secret | {"data": {"key": "<8 characters>"}, "stringData": {"b": "<6 characters>"}}
+    assert secret["data"] == {"key": "aGVsbG8="}

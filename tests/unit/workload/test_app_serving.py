@@ -197,6 +197,7 @@ def test_it_needs_the_standard_library_and_its_own_folder_alone() -> None:
         "hazd",
         "hazd.workload",
         "hazd.workload.app",
+        "hazd.workload.conversation",
         "hazd.workload.http1",
         "hazd.workload.knobs",
     ]

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
+from hazd.fixes import load
 from hazd.manifest_check import check_document
 from hazd.manifests import find_workload, pod_spec
+from hazd.model import Setup
+from hazd.workload.certificate import Certificate
 from hazd.workload.knobs import Knobs
 from hazd.workload.manifests import (
+    APP_PORT,
+    APP_TLS_PORT,
     is_sample_app,
     lacks_sample_app,
     namespace_manifest,
@@ -35,6 +42,29 @@ def test_the_sample_is_a_baseline() -> None:
     assert lacks_sample_app(documents) == ""
     for doc in documents:
         assert LABELS.items() <= doc["metadata"]["labels"].items()
+
+
+def test_tls_gets_a_port_of_its_own() -> None:
+    """The Service leads to it, the plain port stays for /stats, and the key is in the Secret alone."""
+    certificate = Certificate("chain", "the key", "authority")
+    documents = sample_workload(image="app:1", certificate=certificate, http2=True)
+    assert not [problem for doc in documents for problem in check_document(doc)]
+    deployment, service = find_workload(documents)
+    container = pod_spec(deployment)["containers"][0]
+    ports = {item["name"]: item["containerPort"] for item in container["ports"]}
+    assert ports == {"http": APP_PORT, "https": APP_TLS_PORT}
+    assert [(item["port"], item["targetPort"]) for item in service["spec"]["ports"]] == [(443, APP_TLS_PORT)]
+    (secret,) = [doc for doc in documents if doc["kind"] == "Secret"]
+    told = {
+        item["name"]: base64.b64decode(secret["data"][item["valueFrom"]["secretKeyRef"]["key"]]).decode()
+        for item in container["env"]
+        if "secretKeyRef" in item.get("valueFrom", {})
+    }
+    plain = {item["name"]: item["value"] for item in container["env"] if "value" in item}
+    knobs = Knobs.read(plain | told | {"POD_NAME": "p"})
+    assert (knobs.tls_cert, knobs.tls_key, knobs.tls_port, knobs.http2) == ("chain", "the key", APP_TLS_PORT, True)
+    probe = pod_spec(find_workload(load()["readiness"].apply(Setup(documents), {}).documents)[0])["containers"][0]
+    assert probe["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": APP_TLS_PORT, "scheme": "HTTPS"}
 
 
 def test_numbers_and_percentages_keep_their_type() -> None:

@@ -1,7 +1,7 @@
 """Probes' and hooks' handlers: httpGet, tcpSocket, exec and sleep, carried out against one pod.
 
 Source: pkg/probe/http, pkg/kubelet/lifecycle/handlers.go of Kubernetes 1.34: an HTTP probe succeeds on 200 to 399, an
-HTTP hook on any answer; exec succeeds on exit code 0.
+HTTPS one whatever the certificate (InsecureSkipVerify), an HTTP hook on any answer; exec succeeds on exit code 0.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ async def run(machine: Machine, handler: Manifest, container: Manifest, target: 
     headers = tuple((each["name"], each["value"]) for each in get.get("httpHeaders") or ())
     if not any(name.lower() == "user-agent" for name, _ in headers):
         headers = (*headers, ("User-Agent", "kube-probe/1.34"))
-    url = f"http://{address}:{port}{get.get('path', '/')}"
+    scheme = str(get.get("scheme", "HTTP")).lower()
+    url = f"{scheme}://{address}:{port}{get.get('path', '/')}"
     try:
-        request = Request(port, get.get("path") or "/", headers=headers)
+        request = Request(port, get.get("path") or "/", headers=headers, tls=scheme == "https")
         status, _ = await machine.request(target.node, address, request, timeout_s)
     except TimeoutError:
         raise Failed(
