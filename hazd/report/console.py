@@ -82,7 +82,7 @@ def sentence(trial: Mapping[str, Any]) -> str:
 
 
 def measures(trial: Mapping[str, Any]) -> str:
-    """Latency, outages, recovery and the lag of the rules, in one line; what was not measured is left out."""
+    """Latency, outages, recovery, lag of the rules and the control, in one line; what was not measured is left out."""
     latency, outages, lags = trial["latency_ms"], trial["outages"], trial["propagation_ms"]
     words = []
     if latency["p99"] is not None:
@@ -97,6 +97,8 @@ def measures(trial: Mapping[str, Any]) -> str:
     since = lags["since_deletion"]
     if since["n"]:
         words.append(f"a preStop has to outlast {since['max'] / 1000:.1f} s here")
+    if control := trial.get("control"):
+        words.append(f"control: {number(control['failed'])} of {number(control['recorded'])} failed")
     return "; ".join(words)
 
 

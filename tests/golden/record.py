@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 FINDINGS = "findings.json"
 SIMULATED = {
     "simulated-drain-of-all": worlds.drain_of_all,
+    "simulated-network-cut": worlds.network_cut,
     "simulated-node-loss": worlds.node_loss,
     "simulated-rollout": worlds.rollout,
     "simulated-stale-conntrack": worlds.stale_entries,
@@ -51,6 +52,7 @@ def findings(folder: Path) -> dict[str, Any]:
         "outages": trial["outages"]["n"],
         "complete": trial["accounting"]["complete"],
         "reconciled": trial["accounting"]["reconciled"],
+        **({"control": trial["control"]} if trial["control"] else {}),
     }
 
 

@@ -19,6 +19,8 @@ S = 1_000_000_000
 EPOCH_NS = 1_790_000_000 * S
 NAMESPACE = "hazd-simulated"
 STREAMS = ("new", "reused")
+CONTROL = "hazd-control"
+"""The control target's pod and Service."""
 
 
 @dataclass
@@ -47,7 +49,8 @@ class Pod:
 class World:
     """vantages: worker's node -> (removal lag, addition lag) in seconds. lost: node -> when it went away.
 
-    stale: spans in which every third new connection is led to a pod long dead by an old conntrack entry.
+    stale: spans in which every third new connection is led to a pod long dead by an old conntrack entry. control_rate:
+    requests/s to a pod that nothing disturbs, 0: there is none. cut: spans in which no worker reaches anybody.
     """
 
     pods: list[Pod]
@@ -62,6 +65,8 @@ class World:
     lost: dict[str, float] = field(default_factory=dict)
     stages: list[tuple[float, str, str]] = field(default_factory=lambda: [(0.0, "set-image", "set image app:2")])
     stale: list[tuple[float, float]] = field(default_factory=list)
+    cut: list[tuple[float, float]] = field(default_factory=list)
+    control_rate: float = 0.0
     truth: list[tuple[str, str]] = field(default_factory=list)
     conns: int = 0
 
@@ -121,8 +126,29 @@ class World:
                     number,
                 )
             )
+        self._control(count, records, names)
         self.truth = [(rule, pod) for _, rule, pod in sorted(outcomes)]
         return [b"".join(part) for part in records], names
+
+    def _control(self, seq: int, records: list[list[bytes]], names: list[str]) -> None:
+        """The control's requests, all of the first worker, numbered after the others."""
+        if self.control_rate:
+            names.append(CONTROL)
+        for number in range(int((self.end - self.start) * self.control_rate)):
+            due = self.start + number / self.control_rate
+            failed = self._is_cut(due)
+            took = 5.0 if failed else 0.002
+            outcome = (FailureKind.TIMEOUT, Phase.CONNECT, 0) if failed else (FailureKind.OK, Phase.NONE, 200)
+            known = (
+                (0, 0, self.ns(due), self.ns(due), 0, 0)
+                if failed
+                else (len(names) - 1, 0, self.ns(due), self.ns(due), self.ns(due) + 200_000, self.ns(due + took))
+            )
+            words = (seq + number, len(STREAMS), Connection.NEW, *outcome, 0, *known, self.ns(due + took), 0)
+            records[0].append(RECORD.pack(*words, self.conns + number + 1))
+
+    def _is_cut(self, now: float) -> bool:
+        return any(since <= now < until for since, until in self.cut)
 
     def pick(self, now: float, lags: tuple[float, float], rng: random.Random) -> Pod | None:
         """A pod out of the rules that this vantage has at the moment."""
@@ -137,6 +163,8 @@ class World:
     def outcome(
         self, pod: Pod | None, now: float, reused: bool, rng: random.Random
     ) -> tuple[FailureKind, Phase, float, tuple[str, str]]:
+        if self._is_cut(now):
+            return FailureKind.TIMEOUT, Phase.WAIT if reused else Phase.CONNECT, 5.0, ("control_failed_too", "")
         if not reused and any(since <= now < until for since, until in self.stale) and rng.random() < 1 / 3:
             return FailureKind.TIMEOUT, Phase.CONNECT, 5.0, ("stale_conntrack", "")
         if pod is None:
@@ -172,10 +200,23 @@ class World:
             reason = "MODIFIED" if number else "ADDED"
             ref = Ref("EndpointSlice", "app-slice", NAMESPACE)
             found.append(Event(self.ns(at), "watch", ref, reason, detail=detail))
+        if self.control_rate:
+            found += self._control_events()
         for at, reason, text in self.stages:
             kind, name = ("Node", text.split()[-1]) if reason in ("stop-node", "start-node") else ("Deployment", "app")
             found.append(Event(self.ns(at), "stage", Ref(kind, name, NAMESPACE), reason, detail={"text": text}))
         return sorted(found, key=lambda event: event.observed_ns)
+
+    def _control_events(self) -> list[Event]:
+        """A pod and endpoints that are no part of the workload."""
+        pod = {"kind": "Pod", "labels": {"app": CONTROL}, "spec": {"nodeName": "node-0"}}
+        endpoint = {"conditions": {"ready": True, "serving": True}, "targetRef": {"name": CONTROL}}
+        parts = {"service": CONTROL, "endpoints": [endpoint]}
+        details = (("Pod", CONTROL, pod), ("EndpointSlice", f"{CONTROL}-slice", parts))
+        return [
+            Event(self.ns(self.start - 2), "watch", Ref(kind, name, NAMESPACE), "ADDED", detail=detail)
+            for kind, name, detail in details
+        ]
 
     def _endpoint(self, pod: Pod, at: float) -> list[dict[str, Any]]:
         if at < pod.listed or (pod.dropped is not None and at >= pod.dropped):
@@ -219,7 +260,8 @@ class World:
             "replicas": 4,
             "rate": self.rate,
             "expect": [200],
-            "streams": [{"name": name, "connection": name, "share": 0.5} for name in STREAMS],
+            "streams": [{"name": name, "connection": name, "share": 0.5} for name in STREAMS]
+            + [{"name": "control", "connection": "new", "share": 0.02}] * bool(self.control_rate),
             "cluster": {"kind": "lab", "name": "simulated", "version": "v1.34.4", "nodes": 3, "proxy_mode": "nftables"},
             "namespace": NAMESPACE,
             "checks": [],
@@ -232,7 +274,7 @@ class World:
         records, names = self.run()
         writer = TrialWriter(folder, self.meta())
         for worker, raw in enumerate(records):
-            writer.add_samples(decode_records(raw, worker, STREAMS, names))
+            writer.add_samples(decode_records(raw, worker, (*STREAMS, "control"), names))
         for event in self.events():
             writer.add_event(event)
         counts = [len(raw) // RECORD.size for raw in records]

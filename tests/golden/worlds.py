@@ -74,4 +74,11 @@ def stale_entries() -> World:
     return world
 
 
-__all__ = ["drain_of_all", "node_loss", "rollout", "scale_out", "stale_entries"]
+def network_cut(*, fixed: bool = True) -> World:
+    """A rollout in which the network of the traffic worker is gone for a while; fixed: the rollout itself is sound."""
+    world = rollout(readiness=True, prestop_s=5, graceful=True) if fixed else rollout()
+    world.control_rate, world.cut = 5.0, [(0.5, 2.5)]
+    return world
+
+
+__all__ = ["drain_of_all", "network_cut", "node_loss", "rollout", "scale_out", "stale_entries"]

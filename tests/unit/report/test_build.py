@@ -14,7 +14,7 @@ import pytest
 from hazd.errors import JournalError
 from hazd.report import build, console, junit, markdown
 from tests.golden.simulated import World
-from tests.golden.worlds import node_loss, rollout, scale_out
+from tests.golden.worlds import network_cut, node_loss, rollout, scale_out
 
 FIXED = ["prestop", "readiness", "graceful-shutdown"]
 
@@ -65,6 +65,19 @@ def test_everything_is_written_and_a_second_time_the_same(run: Path) -> None:
     }
     assert expected <= first.keys()
     assert first[trial + "timeline.png"].startswith(b"\x89PNG")
+
+
+def test_the_control_is_told_in_every_form(tmp_path: Path) -> None:
+    """One line in the accounting, a few words elsewhere; its failures are a reason that every form shows."""
+    folder = write_run(tmp_path / "run", {"rollout--baseline": (network_cut(), {})})
+    summary = build(folder)
+    words = "10 of 115 requests to a pod that nothing disturbed failed too: client or network"
+    page, text = (folder / "report.html").read_text(), (folder / "summary.md").read_text()
+    for form in (page, text, (folder / "junit.xml").read_text()):
+        assert words in form
+    assert "115 requests were due at a pod that nothing disturbed (control):\n105 ok, 10 failed (10 time-out)" in page
+    assert "control: 10 of 115 failed" in text
+    assert console.measures(summary["trials"][0] | {"control": None}).count("control") == 0
 
 
 def test_the_page_needs_no_network_and_says_what_matters(run: Path) -> None:
