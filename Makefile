@@ -4,13 +4,15 @@ PY := .venv/bin/python
 HAZD := .venv/bin/hazd
 FIXES := --with-prestop --with-readiness --with-graceful-shutdown
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test unit wire contract lab kind e2e nightly report bench bench-setup bench-fidelity clean
+.PHONY: help setup venv demo check test unit wire contract lab kind e2e nightly report bench bench-setup bench-fidelity clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: ## install and start Docker, get kind, nft and debootstrap (root or sudo; does nothing twice)
 	setup/docker && setup/kind && setup/lab
+
+venv: .venv/.stamp ## the virtual environment, with hazd and everything the tests need
 
 .venv/.stamp: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer: install one, or say PYTHON=..." >&2; exit 3; }
