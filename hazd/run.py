@@ -196,8 +196,11 @@ class OneTrial:
         self.step("workload becomes ready")
         await self.stage.rollout_status()
         nodes = await self._vantages()
-        control = control_target(image=self.images.app, namespace=self.namespace, node=nodes[0], labels=self.labels)
-        await deploy_control(self.cluster, self.trial.traffic, control)
+        plan, image = self.trial.traffic, self.images.app
+        control = control_target(
+            image=image, namespace=self.namespace, node=nodes[0], labels=self.labels, http2=plan.http2
+        )
+        await deploy_control(self.cluster, plan, control)
         self.step("traffic workers")
         await self.fleet.launch(self._worker_job(nodes))
         self.step("first answers")

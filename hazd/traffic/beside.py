@@ -18,10 +18,10 @@ def with_control(plan: TrafficPlan, rate: float) -> TrafficPlan:
     """The plan with a control stream of `rate` requests/s on new connections; its `url` is still to be filled in.
 
     In profiles with rates of their own (ramp, steps) it has `rate` at the highest of them and falls and rises with the
-    others, so that they too keep exactly their rates. Unchanged for rate 0, and for HTTP/2, which the control target
-    does not speak. Raises UsageError for a profile that cannot be read.
+    others, so that they too keep exactly their rates. Unchanged for rate 0. Raises UsageError for a profile that cannot
+    be read.
     """
-    if rate <= 0 or plan.http2:
+    if rate <= 0:
         return plan
     peak = parse_profile(plan.profile, plan.rate).peak
     factor, parts = 1 + rate / peak, sum(stream.share for stream in plan.streams)

@@ -17,9 +17,11 @@ CONTROL_NAME = "hazd-control"
 """Name of the pod and of its Service, and value of their `app` label."""
 
 
-def control_target(*, image: str, namespace: str, node: str, labels: Mapping[str, str]) -> tuple[Manifest, Manifest]:
-    """Pod and Service. node: by name, past the scheduler and every taint, as for the traffic workers."""
-    deployment, service = sample_workload(image=image)
+def control_target(
+    *, image: str, namespace: str, node: str, labels: Mapping[str, str], http2: bool = False
+) -> tuple[Manifest, Manifest]:
+    """Pod and Service. node: by name, past the scheduler and every taint. http2: with prior knowledge, never TLS."""
+    deployment, service = sample_workload(image=image, http2=http2)
     spec: dict[str, Any] = {
         **pod_spec(deployment),
         "nodeName": node,

@@ -125,6 +125,40 @@ def test_every_request_is_accounted_for(sender: str, tmp_path: Path) -> None:
     assert sum(row.connection == Connection.NEW for row in rows) >= 100 + 4
 
 
+def test_a_stream_with_a_target_of_its_own(sender: str, tmp_path: Path) -> None:
+    """It reaches that server alone, is asked for before the start, and may answer with any status."""
+
+    def missing(peer: Peer) -> None:
+        while peer.read():
+            peer.write(b"HTTP/1.1 404 Not Found\r\nx-hazd-pod: beside\r\nContent-Length: 0\r\n\r\n")
+
+    with Server(answer_always) as server, Server(missing) as other, worker(tmp_path) as remote:
+        streams = (Stream("new", share=0.9), Stream("control", share=0.1, url=other.url))
+        start_ns = remote.started(TrafficPlan(url=server.url, rate=200.0, streams=streams, sender=sender))
+        remote.client.post("/stop", json={"at_unix_ns": start_ns + NS})
+        status = remote.wait(lambda status: status["state"] == "done")
+        asked = [sum(b"x-hazd-preflight" not in text.lower() for _, text in one.requests) for one in (server, other)]
+        (tmp_path / "copy.bin").write_bytes(remote.records(limit=6400))
+    assert asked == [180, 20]
+    assert (status["due"], status["recorded"], status["not_sent_streams"]) == (200, 200, [0, 0])
+    assert status["preflight_ok"] == 60
+    assert {kind: n for kind, n in status["failed"].items() if n} == {"bad_status": 20}
+    rows = read_rows(tmp_path / "copy.bin", status["pods"])
+    assert {(row.stream, row.pod) for row in rows} == {(0, "app-7"), (1, "beside")}
+
+
+def test_a_second_target_that_is_not_there_ends_the_preflight(tmp_path: Path) -> None:
+    """The run does not begin without its control: the error names the target and what was seen."""
+    with Server(answer_always) as server, worker(tmp_path) as remote:
+        streams = (Stream("new"), Stream("control", url="http://127.0.0.1:1/"))
+        plan = TrafficPlan(url=server.url, rate=10.0, streams=streams, preflight_s=1.5)
+        assert remote.client.post("/prepare", content=plan_to_json(plan)).status_code == 200
+        status = remote.wait(lambda status: status["state"] != "preflight")
+    assert status["state"] == "failed"
+    assert "from http://127.0.0.1:1/" in status["error"]
+    assert "refused" in status["error"]
+
+
 def test_failures_in_the_middle(sender: str, tmp_path: Path) -> None:
     """Requests that fail are counted by kind, and still everything due is recorded."""
 

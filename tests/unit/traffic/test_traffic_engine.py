@@ -122,6 +122,7 @@ def test_in_flight_is_bounded_and_counted() -> None:
     assert len(sender.recorded) + engine.not_sent == 200
     assert engine.not_sent == engine.not_sent_busy == 100
     assert sorted(sender.sent) == [*range(50), *range(101, 151)]
+    assert engine.not_sent_streams == [50, 50]
 
 
 def test_stops_by_itself() -> None:
@@ -180,6 +181,7 @@ def test_far_behind_is_not_sent() -> None:
     assert len(sender.recorded) + engine.not_sent == 500
     assert engine.not_sent_busy == 0
     assert 195 <= engine.not_sent_late <= 205
+    assert sum(engine.not_sent_streams) == engine.not_sent
     assert max(sent_ns - due_ns for _, due_ns, sent_ns in sender.sent.values()) <= NS
 
 
