@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -34,6 +34,8 @@ LOST_AFTER_S = 60.0
 Longer than an API server takes to come back, since that is the way to the worker, which itself keeps its records."""
 GOING_S = 3.0
 """The same for a worker whose pod is being deleted."""
+LOOK_S = 1.0
+"""After so long without an answer the pod itself is looked at, and again as often."""
 
 
 class Fleet:
@@ -98,14 +100,16 @@ class Fleet:
             f"traffic worker {worker.pod.name} did not answer in {timeout_s:g} s: {state}; last seen: {seen}", hint
         )
 
-    async def _how_ended(self, worker: Worker) -> str:
+    async def _how_ended(self, worker: Worker, silent_s: float = 0.0) -> str:
         """ "" while the worker's pod may still answer, or while nobody can say; else what became of it."""
         try:
-            return end_of_pod(await self._cluster.get(worker.pod))
+            pod = await self._cluster.get(worker.pod)
         except NotFound:
             return "its pod is gone"
         except ClusterError:
-            return ""
+            return ""  # the API server is away, which says nothing of the worker
+        going = silent_s > GOING_S and "deletionTimestamp" in pod["metadata"]
+        return end_of_pod(pod) or ("its pod is being deleted" if going else "")
 
     async def _measure_clock(self, worker: Worker) -> None:
         """Cristian's algorithm: of several round trips the shortest bounds the offset best."""
@@ -168,21 +172,22 @@ class Fleet:
         return at_ns
 
     async def _stop(self, worker: Worker, at_ns: int) -> None:
-        when = json.dumps({"at_unix_ns": at_ns - worker.offset_ns}).encode()
-        seen = "no answer"
         with anyio.move_on_after(STOP_WITHIN_S):
-            while not worker.over:
-                try:
-                    code, raw = await self._cluster.pod_request(worker.pod, WORKER_PORT, "POST", "/stop", when)
-                    if code < 400 or code == 409:  # 409: it has ended by itself, and its status says why
-                        return
-                    seen = f"{code}: {raw[:200]!r}"
-                except ClusterError as error:
-                    seen = error.message
-                worker.lost = await self._how_ended(worker)
-                await anyio.sleep(POLL_S)
+            await self._while_it_lives(worker, lambda: self._tell_stop(worker, at_ns))
+            return
         if not worker.over:
-            worker.lost = f"did not take the stop: {seen}"
+            worker.lost = "it could not be told to stop"
+
+    async def _tell_stop(self, worker: Worker, at_ns: int) -> None:
+        when = json.dumps({"at_unix_ns": at_ns - worker.offset_ns}).encode()
+        while not worker.over:
+            try:
+                code, _ = await self._cluster.pod_request(worker.pod, WORKER_PORT, "POST", "/stop", when)
+                if code < 400 or code == 409:  # 409: it has ended by itself, and its status says why
+                    return
+            except ClusterError:
+                pass  # it is told again until it listens, or until its pod has ended
+            await anyio.sleep(POLL_S)
 
     async def poll(self, tell: Callable[[list[Worker]], None]) -> None:
         """Fetch records until every worker is done or lost. tell(workers) is called after each round."""
@@ -196,30 +201,36 @@ class Fleet:
 
     async def _follow(self, worker: Worker) -> None:
         """One worker on its own, so that a silent one keeps nobody else's records waiting."""
-        heard = anyio.current_time()
+        worker.heard_s = anyio.current_time()
+        await self._while_it_lives(worker, lambda: self._fetch_all(worker))
+
+    async def _fetch_all(self, worker: Worker) -> None:
         while not worker.over:
             try:
                 await self._fetch(worker)
-                heard = anyio.current_time()
+                worker.heard_s = anyio.current_time()
             except ClusterError as error:
-                worker.lost = await self._why_lost(worker, anyio.current_time() - heard, error.message)
+                silent_s = anyio.current_time() - worker.heard_s
+                if silent_s > LOST_AFTER_S:
+                    worker.lost = f"silent for {silent_s:.1f} s: {error.message}"
             if not worker.over:
                 await anyio.sleep(POLL_S)
 
-    async def _why_lost(self, worker: Worker, silent_s: float, error: str) -> str:
-        """A pod that has ended is lost at once, without waiting for the end of the silence that others are given."""
-        ended = await self._how_ended(worker)
-        if ended:
-            return ended
-        going = False
-        if silent_s > GOING_S:
-            try:
-                going = "deletionTimestamp" in (await self._cluster.get(worker.pod))["metadata"]
-            except ClusterError:
-                going = False
-        if going or silent_s > LOST_AFTER_S:
-            return f"{'its pod is being deleted, ' if going else ''}silent for {silent_s:.1f} s: {error}"
-        return ""
+    async def _while_it_lives(self, worker: Worker, work: Callable[[], Awaitable[None]]) -> None:
+        """Do `work`, and give it up with the worker as soon as its pod is seen to have ended."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._look_after, worker, tasks.cancel_scope)
+            await work()
+            tasks.cancel_scope.cancel()
+
+    async def _look_after(self, worker: Worker, scope: anyio.CancelScope) -> None:
+        """A request to a pod that has ended may hang for as long as it may take; its object tells earlier."""
+        while True:
+            await anyio.sleep(LOOK_S)
+            silent_s = anyio.current_time() - worker.heard_s
+            if silent_s >= LOOK_S and (ended := await self._how_ended(worker, silent_s)) and not worker.done:
+                worker.lost = ended
+                scope.cancel()
 
     async def _fetch(self, worker: Worker) -> None:
         # Status first: every record it speaks of, and every pod name they need, is there by the time we fetch.

@@ -14,7 +14,10 @@ from hazd.workload.worker import INDEX_KEY
 
 @dataclass(slots=True)
 class Worker:
-    """One worker and what is known of it. number: its index in the Job. offset_ns: controller's clock minus its own."""
+    """One worker and what is known of it. number: its index in the Job. offset_ns: controller's clock minus its own.
+
+    heard_s: when it last answered, on the event loop's clock.
+    """
 
     number: int
     pod: Ref
@@ -23,6 +26,7 @@ class Worker:
     offset_uncertainty_ns: int = 0
     status: dict[str, Any] = field(default_factory=dict)
     fetched: int = 0
+    heard_s: float = 0.0
     digest: Any = field(default_factory=hashlib.sha256)
     lost: str = ""
     done: bool = False
