@@ -22,7 +22,7 @@ CHANCE = 0.01
 
 @dataclass(frozen=True)
 class Control:
-    """The control's requests; due = ok + failed + not_sent, as far as records came home.
+    """The control's requests; due = ok + failed + not_sent. What a lost worker owed it counts as lost to the service.
 
     failures: by kind. A whole answer is ok whatever its status: client and network did their part. spans: worker ->
     when its control requests failed, each (from, to) in ns, from the last good to the next good one (0 and the largest
