@@ -14,7 +14,8 @@ from hazd.analysis.case import Case, Suspect
 NAME = "control_failed_too"
 TITLE = "the client or the network: an undisturbed pod was not reached either"
 CURED_BY = ()
-_SURE = 10.0
+_SURE = 3.2
+"""Three times what a pod's transition can reach, a third of what the client's own errno says (client_trouble.py)."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
