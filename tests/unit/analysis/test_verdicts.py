@@ -52,6 +52,13 @@ def test_failures_fail_and_a_budget_allows_some() -> None:
     assert outcome(allowed, failed=6)[0] is Outcome.FAIL
 
 
+def test_how_late_the_generator_may_be_is_the_callers_to_say() -> None:
+    """max_late_ms takes the place of the default, in both directions."""
+    assert outcome(late=19.0)[0] is Outcome.PASS
+    assert outcome({**DONE, "settings": {"max_late_ms": 5}}, late=19.0)[0] is Outcome.INCONCLUSIVE
+    assert outcome({**DONE, "settings": {"max_late_ms": 100}}, late=99.0)[0] is Outcome.PASS
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

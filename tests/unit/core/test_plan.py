@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hazd.errors import UsageError
 from hazd.fixes import load
 from hazd.model import ClusterInfo
-from hazd.plan import Options, absolute_profile, make_trials, supports_native_sleep, trial_name
+from hazd.plan import Options, absolute_profile, make_trials, streams_of, supports_native_sleep, trial_name
 from hazd.plan_check import check
 from hazd.scenario import load_scenarios
+from hazd.traffic.plan_json import plan_problems
+from hazd.workload.certificate import SERVER_NAME, Certificate
 
 SCENARIOS, FIXES = load_scenarios(), load()
 KIND = ClusterInfo("kind", "hazd", "v1.34.4", 3, "iptables")
@@ -37,6 +39,33 @@ def trials(**options: Any) -> Any:
         ({"given": {"to": 3}}, ["--set to=3", "rollout has no such option"]),
         ({"workload": {"startup_delay_s": -2}}, ["--startup-delay", "-2"]),
         ({"settings": {"prestop_s": 0}}, ["--prestop-seconds", "0"]),
+        ({"warmup_s": float("inf")}, ["--warmup", "inf", "at least 0"]),
+        ({"path": "orders"}, ["--path", "'orders'", "begins with /"]),
+        ({"path": "/a b"}, ["--path", "'/a b'", "no blank"]),
+        ({"path": "/a#b"}, ["--path", "'/a#b'", "no #"]),
+        ({"path": "/stats?a"}, ["--path", "'/stats?a'", "not counted"]),
+        ({"method": "GET /"}, ["--method", "'GET /'", "an HTTP method"]),
+        ({"method": "CONNECT"}, ["--method", "'CONNECT'"]),
+        ({"headers": (("a b", "1"),)}, ["--header", "'a b'", "an HTTP header"]),
+        ({"headers": (("Content-Length", "7"),)}, ["--header", "'Content-Length'", "leave it out"]),
+        ({"headers": (("a", "1\r\nb: 2"),)}, ["--header", "'a'", "an HTTP header"]),
+        ({"expect": (20,)}, ["--expect", "(20,)", "200 to 599"]),
+        ({"http2": True, "sender": "fast"}, ["--http2", "only the httpx sender"]),
+        ({"sender": "curl"}, ["--sender", "'curl'", "httpx, fast, auto"]),
+        ({"pool": 0}, ["--pool", "0", "between 1 and"]),
+        ({"request_timeout_s": 0.0}, ["--request-timeout", "0.0", "above 0"]),
+        ({"max_in_flight": 0}, ["--max-in-flight", "0", "below 1"]),
+        ({"max_late_ms": 0.0}, ["--max-late-ms", "0.0", "above 0"]),
+        ({"recycle_connections_after": -1}, ["--recycle-connections-after", "-1", "below 0"]),
+        ({"recycle_connections_s": float("nan")}, ["--recycle-connections-seconds", "nan", "from 0"]),
+        ({"recycle_connections_after": 5, "connection": "new"}, ["--recycle-connections-after", "5", "reused"]),
+        ({"recycle_connections_s": 5.0, "connection": "new"}, ["--recycle-connections-seconds", "5.0", "reused"]),
+        ({"verify_tls": False}, ["--insecure", "without --tls"]),
+        ({"profile": "bumpy"}, ["--profile", "'bumpy'", "steps:RATE@SECONDS"]),
+        ({"profile": "steps:50%@0"}, ["--profile", "'steps:50%@0'", "a piece of 0 seconds"]),
+        ({"profile": "steps:1.2.3%@5"}, ["--profile", "'steps:1.2.3%@5'"]),
+        ({"profile": "steps:90000@5,1@1"}, ["--profile", "'steps:90000@5,1@1'", "above 20000"]),
+        ({"profile": "ramp:1:2"}, ["--profile", "'ramp:1:2'"]),
     ],
 )
 def test_bad_input_names_field_value_and_what_would_be_right(options: dict[str, Any], words: list[str]) -> None:
@@ -53,6 +82,77 @@ def test_all_problems_are_told_at_once() -> None:
         check(Options(scenario="roll", rate=0, pool=0), SCENARIOS, FIXES)
     assert len(caught.value.message.splitlines()) == 3
     assert "rollout" in caught.value.message
+
+
+def test_no_problem_hides_another() -> None:
+    """Those of the command line, of the run and of the traffic plan come together, each once."""
+    wanted = Options(
+        scenario="rollout",
+        problems=("--body: '@gone' is not @FILE",),
+        path="x",
+        method="",
+        profile="bumpy",
+        headers=(("a b", ""), ("Connection", "close")),
+        expect=(),
+        max_in_flight=0,
+        pool=0,
+        rate=-1,
+        timeout_s=0,
+    )
+    with pytest.raises(UsageError) as caught:
+        check(wanted, SCENARIOS, FIXES)
+    told = [line.partition(":")[0] for line in caught.value.message.splitlines()]
+    flags = "body expect header header max-in-flight method path pool profile rate timeout"
+    assert sorted(told) == [f"--{name}" for name in flags.split()]
+
+
+def test_the_request_reaches_the_traffic_plan() -> None:
+    """Every option of the request and of the client is in the plan that the workers get, which finds nothing wrong."""
+    certificate = Certificate("chain", "key", "authority", "name.test")
+    (trial,) = trials(
+        path="/orders?a=1",
+        method="POST",
+        headers=(("Accept", "text/html"),),
+        body="é",
+        expect=(200, 204),
+        profile="poisson",
+        seed=7,
+        max_in_flight=10,
+        max_late_ms=50.0,
+        connection="reused",
+        recycle_connections_after=20,
+        recycle_connections_s=1.5,
+        certificate=certificate,
+        verify_tls=False,
+        http2=True,
+    )
+    plan = trial.traffic
+    assert plan.url == f"https://{SERVER_NAME}/orders?a=1"
+    assert (plan.method, plan.headers, plan.body, plan.expect) == ("POST", (("Accept", "text/html"),), "é", (200, 204))
+    assert (plan.profile, plan.seed, plan.max_in_flight, plan.http2) == ("poisson", 7, 10, True)
+    assert (plan.ca_pem, plan.sni, plan.verify_tls) == ("authority", "name.test", False)
+    kept = [item for item in plan.streams if item.name == "reused"]
+    assert [(item.recycle_after, item.recycle_s) for item in kept] == [(20, 1.5)]
+    assert trial.settings["max_late_ms"] == 50.0
+    assert plan_problems(plan) == []
+    assert "key" not in {str(value) for value in trial.settings.values()}
+
+
+def test_without_tls_nothing_of_it_is_planned() -> None:
+    """No Secret, no name, no authority; verification stays on, and the verdict keeps its own limit."""
+    (trial,) = trials()
+    assert {doc["kind"] for doc in trial.setup.documents} == {"Deployment", "Service"}
+    assert (trial.traffic.url, trial.traffic.sni, trial.traffic.ca_pem) == (f"http://{SERVER_NAME}/", "", "")
+    assert trial.traffic.verify_tls
+    assert "max_late_ms" not in trial.settings
+
+
+def test_the_client_recycles_at_the_earlier_of_two_limits() -> None:
+    """That of the fix on the client's side and that of the option."""
+    item = SCENARIOS["rollout"]
+    for fix, option, both in ((0, 20, 20), (50, 0, 50), (50, 20, 20), (10, 20, 10), (0, 0, 0)):
+        streams = streams_of(Options(scenario="rollout", recycle_connections_after=option), item, fix)
+        assert {stream.recycle_after for stream in streams if stream.connection == "reused"} == {both}
 
 
 def test_compare_runs_the_baseline_first() -> None:

@@ -1,0 +1,99 @@
+"""The command line's shared options: what the texts become, and that every command that shares them has them all."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+import hazd.cli
+import hazd.cli.conduct
+import hazd.cli.matrix
+import hazd.cli.run
+from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions
+from hazd.fixes import load
+from hazd.plan import Options
+from hazd.plan_check import check
+from hazd.scenario import load_scenarios
+
+GROUPS = (AppOptions, ClusterOptions, OutputOptions, TrafficOptions)
+REQUEST = ["--path", "/orders?a=1", "--method", "post", "--header", "Accept: text/html", "--header", "X-Time:a:b"]
+REQUEST += ["--body", "hello", "--expect", "200,204", "--expect", "409", "--rate", "50", "--vantage", "spread"]
+CLIENT = ["--recycle-connections-after", "20", "--recycle-connections-seconds", "1.5", "--max-in-flight", "9"]
+CLIENT += ["--seed", "3", "--max-late-ms", "40", "--http2", "--tls", "--insecure", "--cluster", "lab"]
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> list[Options]:
+    """What a command line hands on to be run; each is checked."""
+    found: list[Options] = []
+
+    def conduct(wanted: list[Options], *_: Any, **__: Any) -> int:
+        found.extend(wanted)
+        return 0
+
+    monkeypatch.setattr(hazd.cli.conduct, "conduct", conduct)
+    get_command(hazd.cli.app)(list(args), standalone_mode=False)
+    for item in found:
+        check(item, load_scenarios(), load())
+    return found
+
+
+@pytest.mark.parametrize("command", ["run", "matrix"])
+def test_a_command_has_all_options_of_its_groups(command: str) -> None:
+    """Declared once, there for both, with help."""
+    options = {item.name: item for item in get_command(hazd.cli.app).commands[command].params}  # type: ignore[attr-defined]
+    names = {item.name for group in GROUPS for item in fields(group)}
+    assert names <= options.keys()
+    assert [name for name in names if not options[name].help] == []
+
+
+@pytest.mark.parametrize("command", ["run", "matrix"])
+def test_request_and_client_options_reach_the_plan(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every one of them, from `hazd run` and `hazd matrix` alike."""
+    (wanted,) = asked(monkeypatch, command, "rollout", *REQUEST, *CLIENT)
+    assert (wanted.path, wanted.method, wanted.body) == ("/orders?a=1", "POST", "hello")
+    assert wanted.headers == (("Accept", "text/html"), ("X-Time", "a:b"))
+    assert wanted.expect == (200, 204, 409)
+    assert (wanted.rate, wanted.vantage, wanted.max_in_flight, wanted.seed) == (50, ("spread",), 9, 3)
+    assert (wanted.recycle_connections_after, wanted.recycle_connections_s) == (20, 1.5)
+    assert (wanted.max_late_ms, wanted.http2, wanted.verify_tls) == (40, True, False)
+    assert wanted.certificate is not None
+
+
+def test_defaults_of_the_command_line_are_those_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing asked for is nothing changed; only the choice of the sender is left to the workers."""
+    (wanted,) = asked(monkeypatch, "run", "rollout")
+    plain = Options(scenario="rollout")
+    given = {"workload", "settings", "sender"}
+    names = [item.name for item in fields(Options) if item.name not in given]
+    assert [name for name in names if getattr(wanted, name) != getattr(plain, name)] == []
+
+
+def test_a_matrix_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its app takes 2 s to start unless told otherwise, in every scenario named."""
+    wanted = asked(monkeypatch, "matrix", "rollout", "scale")
+    assert [(item.scenario, item.workload["startup_delay_s"]) for item in wanted] == [("rollout", 2.0), ("scale", 2.0)]
+    (one,) = asked(monkeypatch, "matrix", "rollout", "--startup-delay", "1")
+    assert one.workload["startup_delay_s"] == 1.0
+
+
+def test_a_body_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Byte for byte, line ends too."""
+    (tmp_path / "body").write_bytes("é\r\n".encode())
+    (wanted,) = asked(monkeypatch, "run", "rollout", "--body", f"@{tmp_path}/body")
+    assert wanted.body == "é\r\n"
+
+
+def test_what_cannot_be_read_is_told_with_the_rest(tmp_path: Path) -> None:
+    """Header, status and file: a line each, with the option, the value and an example."""
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    body = f"@{tmp_path}/latin"
+    problems = TrafficOptions(header=["Accept", "A: b"], expect=["200, ok", "-1"], body=body).for_plan()["problems"]
+    assert [problem.partition(":")[0] for problem in problems] == ["--header", "--body", "--expect", "--expect"]
+    for word, problem in zip(("'Accept'", repr(body), "'ok'", "'-1'"), problems, strict=True):
+        assert word in problem
+    gone = TrafficOptions(body="@/nowhere/at/all").for_plan()["problems"]
+    assert "'@/nowhere/at/all'" in gone[0]
