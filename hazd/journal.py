@@ -174,7 +174,7 @@ def _stream_batches(path: Path) -> Iterator[Any]:
     """The batches of a samples.arrows one by one. Raises ArrowInvalid or OSError where it is torn."""
     import pyarrow as pa
 
-    with pa.memory_map(str(path)) as source:
+    with pa.OSFile(str(path), "rb") as source:
         yield from pa.ipc.open_stream(source)
 
 

@@ -15,6 +15,7 @@ from hazd.scenario import Scenario
 from hazd.traffic.pacer import parse_profile
 from hazd.traffic.plan_json import find_problems
 from hazd.workload.conversation import PATHS_OF_ITS_OWN
+from hazd.workload.worker import MAX_WORKERS
 
 CONNECTIONS = ("both", "new", "reused")
 MAX_RATE = 20_000
@@ -61,6 +62,8 @@ def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[st
     least("--settle", options.settle_s, 0)
     least("--timeout", options.timeout_s, 1)
     least("--workers", options.workers, 1)
+    if options.workers > MAX_WORKERS:
+        wrong("--workers", options.workers, f"at most {MAX_WORKERS}")
     least("--max-failed", options.max_failed, 0)
     least("--max-late-ms", options.max_late_ms, 0, strict=True)
     for name in ("startup_delay_s", "latency_ms", "cpu_ms"):

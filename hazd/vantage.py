@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from hazd.cluster.port import Cluster
 from hazd.errors import UsageError
+from hazd.workload.worker import MAX_WORKERS
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 
@@ -33,6 +34,9 @@ async def vantage_nodes(cluster: Cluster, wanted: tuple[str, ...], avoid: Collec
     if not chosen:
         words = f"--vantage {' '.join(wanted)}: every such node is one that the scenario takes away"
         raise UsageError(words, "another vantage, or node:NAME to have the traffic on such a node all the same")
+    if len(chosen) > MAX_WORKERS:
+        words = f"--vantage {' '.join(wanted)}: {len(chosen)} nodes want a worker each, at most {MAX_WORKERS} can be"
+        raise UsageError(words, "name the nodes that matter: --vantage node:NAME, repeated")
     return chosen
 
 

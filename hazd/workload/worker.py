@@ -15,6 +15,8 @@ from hazd.model import Manifest
 WORKER_NAME = "hazd-worker"
 """Name of the Job, prefix of its pods' names, and value of their `app` label."""
 WORKER_PORT = 8091
+MAX_WORKERS = 256
+"""A record's worker is one byte in the journal."""
 WORKER_DIR = "/var/lib/hazd"
 INDEX_KEY = "batch.kubernetes.io/job-completion-index"
 """Annotation and label of an Indexed Job's pods; the controller puts its value into JOB_COMPLETION_INDEX, too."""
@@ -85,6 +87,7 @@ __all__ = [
     "INDEX_KEY",
     "INDEX_VARIABLE",
     "JOB_NAME_LABEL",
+    "MAX_WORKERS",
     "WORKER_DIR",
     "WORKER_NAME",
     "WORKER_PORT",

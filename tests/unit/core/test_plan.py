@@ -40,6 +40,7 @@ def trials(**options: Any) -> Any:
         ({"workload": {"startup_delay_s": -2}}, ["--startup-delay", "-2"]),
         ({"settings": {"prestop_s": 0}}, ["--prestop-seconds", "0"]),
         ({"warmup_s": float("inf")}, ["--warmup", "inf", "at least 0"]),
+        ({"workers": 257}, ["--workers", "257", "at most 256"]),
         ({"path": "orders"}, ["--path", "'orders'", "begins with /"]),
         ({"path": "/a b"}, ["--path", "'/a b'", "no blank"]),
         ({"path": "/a#b"}, ["--path", "'/a#b'", "no #"]),
