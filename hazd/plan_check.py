@@ -31,6 +31,7 @@ FLAGS = {
     "expect": "--expect",
     "method": "--method",
     "headers": "--header",
+    "body": "--body",
     "pool": "--pool",
     "recycle_after": "--recycle-connections-after",
     "recycle_s": "--recycle-connections-seconds",
@@ -98,10 +99,12 @@ def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[st
 def _request_problems(options: Options) -> list[str]:
     """What a traffic plan may hold but a run cannot mean."""
     found = []
-    if not re.fullmatch(r"/[^\s#\x00-\x1f\x7f]*", options.path):
+    if not re.fullmatch(r"/[^\s#]*", options.path) or not options.path.isprintable():
         found.append(f"--path: {options.path!r} is not a path that begins with / and holds no blank and no #")
     elif options.path.partition("?")[0] in PATHS_OF_ITS_OWN:
         found.append(f"--path: {options.path!r} is not counted by the sample app; any other path is")
+    if 200 not in options.expect and all(200 <= status <= 599 for status in options.expect) and options.expect:
+        found.append(f"--expect: {options.expect} lacks 200, and that is what the sample app answers")
     own = [name for name, _ in options.headers if name.lower() in OWN_HEADERS]
     found += [f"--header: {name!r} is set by the sender itself, as each request needs it; leave it out" for name in own]
     if not options.verify_tls and options.certificate is None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import typer
 
+from hazd.cli.options import kept_words
 from hazd.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -194,7 +195,8 @@ async def _open_and_run(
                 for options in wanted
                 for trial in make_trials(options, scenarios[options.scenario], fixes, cluster.info, images.app)
             )
-            await run_trials(cluster, images, scenarios, trials, folder, observer, sys.argv[1:], keep_going=keep_going)
+            argv = kept_words(sys.argv[1:])
+            await run_trials(cluster, images, scenarios, trials, folder, observer, argv, keep_going=keep_going)
 
 
 __all__ = ["ClusterChoice", "conduct", "report"]

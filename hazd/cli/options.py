@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ APP = "Sample app"
 CLUSTER = "Cluster"
 OUTPUT = "Output"
 TRAFFIC = "Traffic"
+SECRET_HEADER = re.compile("authorization|cookie|key|secret|token", re.IGNORECASE)
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -104,9 +106,7 @@ class AppOptions:
     max_unavailable: Annotated[str, typer.Option(help="Of the rolling update.", rich_help_panel=APP)] = "25%"
     tls: Annotated[
         bool,
-        typer.Option(
-            "--tls", help="Serve TLS, by an authority made for the run.", rich_help_panel=APP
-        ),
+        typer.Option("--tls", help="Serve TLS, by an authority made for the run.", rich_help_panel=APP),
     ] = False
     insecure: Annotated[
         bool, typer.Option("--insecure", help="With --tls: do not verify the certificate.", rich_help_panel=APP)
@@ -238,6 +238,17 @@ def parse_headers(pairs: list[str], problems: list[str]) -> tuple[tuple[str, str
     return tuple(found)
 
 
+def kept_words(argv: list[str]) -> list[str]:
+    """A command line as a report may keep it: what a header that lets someone in holds is left out."""
+    kept = []
+    for before, word in zip(["", *argv], argv, strict=False):
+        flag = "--header=" if word.startswith("--header=") else ""
+        name, colon, _ = word.removeprefix(flag).partition(":")
+        secret = (flag or before == "--header") and SECRET_HEADER.search(name)
+        kept.append(f"{flag}{name}{colon}..." if secret else word)
+    return kept
+
+
 def parse_statuses(texts: list[str], problems: list[str]) -> tuple[int, ...]:
     """Statuses apart by commas; which of them can be is the plan's to say."""
     words = [word.strip() for text in texts for word in text.split(",")]
@@ -248,12 +259,12 @@ def parse_statuses(texts: list[str], problems: list[str]) -> tuple[int, ...]:
 
 def read_body(text: str, problems: list[str]) -> str:
     """The text itself, or the content of the file after an @."""
-    if not text.startswith("@"):
-        return text
     try:
-        return Path(text[1:]).read_bytes().decode()
+        if text.startswith("@"):
+            return Path(text[1:]).read_bytes().decode()
+        return text.encode().decode()  # what a shell passes on may be no text at all
     except (OSError, ValueError) as problem:
-        problems.append(f"--body: {text!r} is not @FILE of a readable UTF-8 file: {problem}")
+        problems.append(f"--body: {text!r} is neither UTF-8 text nor @FILE of a readable UTF-8 file: {problem}")
         return ""
 
 
@@ -262,6 +273,7 @@ __all__ = [
     "ClusterOptions",
     "OutputOptions",
     "TrafficOptions",
+    "kept_words",
     "parse_headers",
     "parse_statuses",
     "read_body",

@@ -19,6 +19,8 @@ from hazd.traffic.pacer import parse_profile
 SENDERS = ("httpx", "fast", "auto")
 MAX_STREAMS = 255
 MAX_POOL = 10_000
+MAX_BODY = 512 * 1024
+"""Bytes; the plan that carries it to a worker may be 4 MiB as JSON, which writes some bytes as six."""
 CONNECTIONS = ("new", "reused")
 Problem: TypeAlias = tuple[str, str, str]
 """The stream it is about ("" for the plan), the field's name, and its value with what would be right."""
@@ -134,6 +136,8 @@ def find_problems(plan: TrafficPlan) -> Iterator[Problem]:
     for name, value in plan.headers:
         if not _token(name) or not value.isascii() or set("\r\n\0") & set(value):
             yield "", "headers", f"{name!r}: {value!r} is not an HTTP header"
+    if len(plan.body.encode()) > MAX_BODY:
+        yield "", "body", f"{len(plan.body.encode())} bytes are above {MAX_BODY}"
     if not 0 < len(plan.streams) <= MAX_STREAMS:
         yield "", "streams", f"{len(plan.streams)} of them, 1 to {MAX_STREAMS} are possible"
     for stream in plan.streams:

@@ -13,7 +13,7 @@ import hazd.cli
 import hazd.cli.conduct
 import hazd.cli.matrix
 import hazd.cli.run
-from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions
+from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, kept_words
 from hazd.fixes import load
 from hazd.plan import Options
 from hazd.plan_check import check
@@ -97,3 +97,16 @@ def test_what_cannot_be_read_is_told_with_the_rest(tmp_path: Path) -> None:
         assert word in problem
     gone = TrafficOptions(body="@/nowhere/at/all").for_plan()["problems"]
     assert "'@/nowhere/at/all'" in gone[0]
+    assert TrafficOptions(body="caf\udce9").for_plan()["problems"][0].startswith("--body: 'caf\\udce9' is neither")
+
+
+def test_a_report_keeps_no_password() -> None:
+    """The values of headers that let someone in are left out of the command line; all else stays as it was."""
+    plain = ["run", "rollout", "--header", "Accept: text/html", "--body", "Authorization: x", "--header=A:1"]
+    assert kept_words(plain) == plain
+    assert kept_words(["--header", "authorization: Bearer 1", "--header=X-Api-Key:2", "--json"]) == [
+        "--header",
+        "authorization:...",
+        "--header=X-Api-Key:...",
+        "--json",
+    ]
