@@ -7,6 +7,7 @@ does everything it can even when one thing fails; what it could not do is writte
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -22,7 +23,7 @@ from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_ha
 from hazd.fleet import Fleet, Worker
 from hazd.journal import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
 from hazd.manifests import find_workload, without_secrets
-from hazd.model import Manifest, Observer, Progress, Ref, Trial
+from hazd.model import CONTROL_STREAM, Manifest, Observer, Progress, Ref, Trial
 from hazd.needs import check_needs
 from hazd.recorder import Recorder
 from hazd.removal import remove_namespace
@@ -281,14 +282,16 @@ class OneTrial:
         return worker_job(namespace=self.namespace, nodes=nodes, count=count, image=image, labels=self.labels)
 
     def _tell(self, workers: list[Worker]) -> None:
-        kinds: dict[str, int] = {}
-        totals = {"ok": 0, "due": 0, "not_sent": 0}
+        """Show how the service's requests went; the control's are the report's to tell."""
+        kinds, totals = Counter[str](), {"due": 0, "not_sent": 0}
         for worker in workers:
             for name in totals:
                 totals[name] += int(worker.status.get(name, 0))
-            for kind, count in worker.status.get("failed", {}).items():
-                kinds[kind] = kinds.get(kind, 0) + int(count)
-        data = {"failed": sum(kinds.values()), "by_kind": kinds, "rate": self.trial.rate}
+            for stream, counts in zip(self.trial.traffic.streams, worker.status.get("streams", ()), strict=False):
+                if stream.name != CONTROL_STREAM:
+                    kinds.update(counts)
+        ok = kinds.pop("ok", 0)
+        data = {"ok": ok, "failed": kinds.total(), "by_kind": dict(kinds), "rate": self.trial.rate}
         self.observer(Progress("counts", totals | data))
 
     async def _take_down(self) -> None:

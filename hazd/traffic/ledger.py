@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,18 +18,19 @@ from hazd.record import DTYPE_FIELDS, RECORD
 
 BATCH = 4096
 MAX_PODS = 65_535
+MAX_STREAMS = 256
 _LAG_EDGES_NS = np.concatenate(([0.0], np.geomspace(1e3, 1e11, 401)))  # 4.7 % apart, 1 us to 100 s
 
 __all__ = ["BATCH", "Ledger"]
 
 
 class Ledger:
-    """The record file of one run. Counts are exact after `flush`."""
+    """The record file of one run. Counts are exact after `flush`. streams: requests by stream and kind."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pods: list[str] = [""]
-        self.kinds = np.zeros(len(FailureKind), dtype=np.int64)
+        self.streams = np.zeros((MAX_STREAMS, len(FailureKind)), dtype=np.int64)
         self.bytes = 0
         self._file: BinaryIO = path.open("wb", buffering=0)
         self._buffer = bytearray(BATCH * RECORD.size)
@@ -45,6 +46,11 @@ class Ledger:
     @property
     def recorded(self) -> int:
         return (self.bytes + self._used) // RECORD.size
+
+    @property
+    def kinds(self) -> Any:
+        """Requests by kind, all streams together."""
+        return self.streams.sum(axis=0)
 
     def pod_number(self, name: bytes) -> int:
         """The record field `pod` for a pod's name; 0 for b"" and, should they ever run out, for further names."""
@@ -105,7 +111,8 @@ class Ledger:
         self.bytes += used
         self._used = 0
         rows = np.frombuffer(batch, dtype=self._dtype)
-        self.kinds += np.bincount(rows["kind"], minlength=len(self.kinds))
+        place = rows["stream"].astype(np.int64) * len(FailureKind) + rows["kind"]
+        self.streams += np.bincount(place, minlength=self.streams.size).reshape(self.streams.shape)
         lags = rows["sent_ns"] - rows["due_ns"]
         self._lags += np.bincount(np.searchsorted(_LAG_EDGES_NS, lags), minlength=len(self._lags))
         self._lag_max_ns = max(self._lag_max_ns, int(lags.max()))

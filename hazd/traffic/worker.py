@@ -113,12 +113,13 @@ class Worker:
         if self.state == "running" and engine is not None and engine.draining:
             self.state = "draining"
         counts: dict[str, Any] = {"due": 0, "recorded": 0, "not_sent": 0, "in_flight": 0, "bytes": 0, "pods": [""]}
+        counts["streams"] = []
         kinds = dict.fromkeys(FailureKind, 0)
         if ledger is not None and engine is not None:
             if self.state in ("running", "draining"):
                 with suppress(OSError):  # told to `_flush_and_watch`, which ends the run
                     ledger.flush()
-            kinds = {kind: int(ledger.kinds[kind]) for kind in FailureKind}
+            kinds = dict(zip(FailureKind, ledger.kinds.tolist(), strict=True))
             counts = {
                 "due": engine.due,
                 "recorded": ledger.recorded,
@@ -126,6 +127,10 @@ class Worker:
                 "in_flight": engine.due - engine.not_sent - ledger.recorded,
                 "bytes": ledger.bytes,
                 "pods": ledger.pods,
+                "streams": [
+                    {kind.label: int(ledger.streams[number, kind]) for kind in FailureKind}
+                    for number in range(len(engine.not_sent_streams))
+                ],
             }
         answered = self._answered_before + (self._preflight.answered if self._preflight else 0)
         return {

@@ -143,6 +143,10 @@ def test_a_stream_with_a_target_of_its_own(sender: str, tmp_path: Path) -> None:
     assert (status["due"], status["recorded"], status["not_sent_streams"]) == (200, 200, [0, 0])
     assert status["preflight_ok"] == 60
     assert {kind: n for kind, n in status["failed"].items() if n} == {"bad_status": 20}
+    assert [{kind: n for kind, n in part.items() if n} for part in status["streams"]] == [
+        {"ok": 180},
+        {"bad_status": 20},
+    ]
     rows = read_rows(tmp_path / "copy.bin", status["pods"])
     assert {(row.stream, row.pod) for row in rows} == {(0, "app-7"), (1, "beside")}
 

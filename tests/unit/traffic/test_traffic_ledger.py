@@ -47,6 +47,8 @@ def test_batches(tmp_path: Path) -> None:
     assert ledger.sha256() == hashlib.sha256(data).hexdigest()
     assert np.frombuffer(data, dtype=np.dtype(DTYPE_FIELDS))["seq"].tolist() == list(range(total))
     assert ledger.kinds.tolist() == [len(range(kind, total, 8)) for kind in range(len(FailureKind))]
+    assert ledger.streams[1].tolist() == ledger.kinds.tolist()
+    assert ledger.streams.sum() == total
     ledger.close()
 
 
