@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 PIPELINE_LIMIT = 64  # requests waiting on one connection before reading stops
 LINGER_S = 2.0  # how long a half-closed connection may take to send its own FIN
 PATHS_OF_ITS_OWN = ("/healthz", "/stats")
-PREFACE = b"PRI * HTTP/2.0"
+PREFACE = b"PRI * HTTP/2.0\r\n"
 
 
 def linger(transport: asyncio.Transport) -> None:
@@ -40,6 +40,7 @@ class Conversation(asyncio.Protocol):
         self.parser = RequestParser()
         self.waiting: deque[Request] = deque()
         self.answered = 0
+        self.heard = False  # a first byte has come
         self.busy = False  # a request's latency is running
         self.choked = False  # the client does not read its answers
         self.ending = False  # the last answer is written; what still comes is dropped
@@ -61,9 +62,10 @@ class Conversation(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.ending:
             return
-        if self.answered == 0 and data.startswith(PREFACE[:4]):
+        if not self.heard and data.startswith(PREFACE):
             self.become_http2(data)
             return
+        self.heard = True
         self.waiting.extend(self.parser.feed(data))
         if self.parser.wants_continue and not (self.waiting or self.busy):
             self.parser.wants_continue = False
@@ -83,7 +85,8 @@ class Conversation(asyncio.Protocol):
     def eof_received(self) -> bool:
         """A client may shut down its sending side and still wait for answers: keep open while some are due."""
         self.peer_done = True
-        return bool(self.waiting or self.busy) and not self.ending
+        half_open = self.transport.can_write_eof()  # not with TLS
+        return half_open and bool(self.waiting or self.busy) and not self.ending
 
     def pause_writing(self) -> None:
         self.choked = True

@@ -171,6 +171,16 @@ def test_http2_graceful_shutdown() -> None:
         assert running.ended() == 0
 
 
+def test_a_body_that_looks_like_a_preface_is_a_body() -> None:
+    """Only the first bytes of a connection can be one."""
+    with listening() as running:
+        client = running.client()
+        client.send("POST / HTTP/1.1", "Content-Length: 24", "Expect: 100-continue")
+        assert client.read().status == 100
+        client.sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        assert client.read().status == 200
+
+
 def test_nonsense_after_the_preface_ends_the_connection_alone() -> None:
     """GOAWAY with an error; the next client is served."""
     with listening() as running:
