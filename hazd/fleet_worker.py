@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hazd.model import Ref
+from hazd.model import CONTROL_STREAM, Ref, Stream
 from hazd.traffic.missed import Missed
 from hazd.workload.worker import INDEX_KEY
 
@@ -16,7 +17,7 @@ from hazd.workload.worker import INDEX_KEY
 class Worker:
     """One worker and what is known of it. number: its index in the Job. offset_ns: controller's clock minus its own.
 
-    heard_s: when it last answered, on the event loop's clock.
+    heard_s: when it last answered, on the event loop's clock. trip_s: how long its last status took to come.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Worker:
     status: dict[str, Any] = field(default_factory=dict)
     fetched: int = 0
     heard_s: float = 0.0
+    trip_s: float = 0.0
     digest: Any = field(default_factory=hashlib.sha256)
     lost: str = ""
     done: bool = False
@@ -103,4 +105,20 @@ def state_of_pod(pod: Mapping[str, Any]) -> str:
     return ", ".join(found)
 
 
-__all__ = ["Worker", "end_of_pod", "index_of", "state_of_pod"]
+def count_requests(workers: Iterable[Worker], streams: Sequence[Stream]) -> dict[str, Any]:
+    """How the service's requests went so far: ok, failed, by_kind; due and not_sent are of all. streams: the plan's.
+
+    The control's are left to the report, which tells them apart.
+    """
+    kinds, totals = Counter[str](), {"due": 0, "not_sent": 0}
+    for worker in workers:
+        for name in totals:
+            totals[name] += int(worker.status.get(name, 0))
+        for stream, counts in zip(streams, worker.status.get("streams", ()), strict=False):
+            if stream.name != CONTROL_STREAM:
+                kinds.update(counts)
+    ok = kinds.pop("ok", 0)
+    return {"ok": ok, "failed": kinds.total(), "by_kind": dict(kinds), **totals}
+
+
+__all__ = ["Worker", "count_requests", "end_of_pod", "index_of", "state_of_pod"]

@@ -7,7 +7,6 @@ does everything it can even when one thing fails; what it could not do is writte
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,9 +20,10 @@ from hazd.clock import unix_ns
 from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
 from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_hazd_error
 from hazd.fleet import Fleet, Worker
+from hazd.fleet_worker import count_requests
 from hazd.journal import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
 from hazd.manifests import find_workload, without_secrets
-from hazd.model import CONTROL_STREAM, Manifest, Observer, Progress, Ref, Trial
+from hazd.model import Manifest, Observer, Progress, Ref, Trial
 from hazd.needs import check_needs
 from hazd.recorder import Recorder
 from hazd.removal import remove_namespace
@@ -282,17 +282,8 @@ class OneTrial:
         return worker_job(namespace=self.namespace, nodes=nodes, count=count, image=image, labels=self.labels)
 
     def _tell(self, workers: list[Worker]) -> None:
-        """Show how the service's requests went; the control's are the report's to tell."""
-        kinds, totals = Counter[str](), {"due": 0, "not_sent": 0}
-        for worker in workers:
-            for name in totals:
-                totals[name] += int(worker.status.get(name, 0))
-            for stream, counts in zip(self.trial.traffic.streams, worker.status.get("streams", ()), strict=False):
-                if stream.name != CONTROL_STREAM:
-                    kinds.update(counts)
-        ok = kinds.pop("ok", 0)
-        data = {"ok": ok, "failed": kinds.total(), "by_kind": dict(kinds), "rate": self.trial.rate}
-        self.observer(Progress("counts", totals | data))
+        counts = count_requests(workers, self.trial.traffic.streams)
+        self.observer(Progress("counts", counts | {"rate": self.trial.rate}))
 
     async def _take_down(self) -> None:
         """Bounded, idempotent, complete: undo what left the namespace, then remove the namespace and wait for it.

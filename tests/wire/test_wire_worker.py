@@ -155,7 +155,7 @@ def test_a_second_target_that_is_not_there_ends_the_preflight(tmp_path: Path) ->
     """The run does not begin without its control: the error names the target and what was seen."""
     with Server(answer_always) as server, worker(tmp_path) as remote:
         streams = (Stream("new"), Stream("control", url="http://127.0.0.1:1/"))
-        plan = TrafficPlan(url=server.url, rate=10.0, streams=streams, preflight_s=1.5)
+        plan = TrafficPlan(url=server.url, rate=10.0, streams=streams, preflight_s=5.0)
         assert remote.client.post("/prepare", content=plan_to_json(plan)).status_code == 200
         status = remote.wait(lambda status: status["state"] != "preflight")
     assert status["state"] == "failed"
