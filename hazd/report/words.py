@@ -59,7 +59,7 @@ def settings_words(meta: Mapping[str, Any]) -> str:
     cluster = meta.get("cluster") or {}
     settings = meta.get("settings") or {}
     facts = [
-        " ".join(str(cluster.get(name, "")) for name in ("kind", "version")).strip(),
+        " ".join(dict.fromkeys(str(cluster.get(name, "")) for name in ("kind", "version"))).strip(),
         f"{cluster['nodes']} nodes" if cluster.get("nodes") else "",
         f"kube-proxy {cluster['proxy_mode']}" if cluster.get("proxy_mode") else "",
         f"{meta['replicas']} replicas" if meta.get("replicas") else "",

@@ -32,10 +32,13 @@ def all_charts() -> tuple[Chart, ...]:
 
 
 def common_settings(results: Sequence[TrialResult]) -> str:
-    """The caption of a chart over several trials: the settings of the first, which a run shares."""
+    """The caption of a chart over several trials: what a run shares, from the first, and the replicas of all."""
     from hazd.report.words import settings_words
 
-    return settings_words({**results[0].meta, "fixes": [name for result in results for name in result.fixes]})
+    replicas = sorted({int(result.meta.get("replicas") or 0) for result in results})
+    words = f"{replicas[0]} to {replicas[-1]}" if len(replicas) > 1 else replicas[0]
+    fixes = [name for result in results for name in result.fixes]
+    return settings_words({**results[0].meta, "fixes": fixes, "replicas": words})
 
 
 __all__ = ["Chart", "all_charts", "common_settings"]

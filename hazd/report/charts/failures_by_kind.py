@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from hazd.analysis.result import TrialResult
+from hazd.model import Outcome
 from hazd.report.charts import common_settings
-from hazd.report.figures import INK, OUTCOME, caption, new_figure, plain
+from hazd.report.figures import INK, OUTCOME, caption, new_figure, plain, spread
 from hazd.report.words import fix_words, kind_word, number, percent
 
 if TYPE_CHECKING:
@@ -29,14 +30,17 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
         groups.setdefault(result.scenario, []).append(result)
     columns = min(_COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
-    tallest = max(len(group) for group in groups.values())
-    figure = new_figure(6.2 * columns if columns > 1 else 9.0, rows * (1.1 + 0.42 * tallest) + 0.9)
-    panels = figure.subplots(rows, columns, squeeze=False)
+    lengths = [len(group) for group in groups.values()]
+    tallest = [max(lengths[row * columns : (row + 1) * columns]) for row in range(rows)]
+    heights = [1.1 + 0.42 * bars for bars in tallest]
+    figure = new_figure(6.8 * columns if columns > 1 else 9.0, sum(heights) + 0.9)
+    spread(figure)
+    panels = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
     for axes in panels.flat:
         axes.set_visible(False)
-    for axes, (scenario, group) in zip(panels.flat, groups.items(), strict=False):
+    for place, (axes, (scenario, group)) in enumerate(zip(panels.flat, groups.items(), strict=False)):
         axes.set_visible(True)
-        _panel(axes, scenario, group)
+        _panel(axes, scenario, group, tallest[place // columns])
     handles = {}
     for axes in panels.flat:
         handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
@@ -45,11 +49,15 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
             handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), frameon=False, fontsize=9
         )
     figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
-    caption(figure, common_settings(results))
+    doubtful = any(result.verdict.outcome is Outcome.INCONCLUSIVE for result in results)
+    caption(figure, common_settings(results) + ("; ?: the trial is INCONCLUSIVE" if doubtful else ""))
     return figure
 
 
-def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult]) -> None:
+def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult], rows: int) -> None:
+    """One scenario; rows: as many as its neighbour's, so that all bars are equally high."""
+    from matplotlib.ticker import MaxNLocator
+
     plain(axes, grid="x")
     most = max((result.failed for result in group), default=0)
     for row, result in enumerate(group):
@@ -62,11 +70,13 @@ def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult]) -> None:
         total = result.requests["recorded"]
         rate = percent(result.failed / total) if total else "nothing sent"
         text = f" {number(result.failed)} of {number(total)} ({rate})" if result.failed else f" 0 of {number(total)}"
+        text += " ?" if result.verdict.outcome is Outcome.INCONCLUSIVE else ""
         axes.text(left, row, text, va="center", ha="left", fontsize=9, color=INK)
     names = [fix_words(result.fixes, result.meta.get("settings")) or "none" for result in group]
     axes.set_yticks(range(len(group)), [textwrap.fill(name, 26) for name in names])
-    axes.set_ylim(len(group) - 0.5, -0.5)
-    axes.set_xlim(0, max(1.0, most * 1.38))
+    axes.set_ylim(rows - 0.5, -0.5)
+    axes.set_xlim(0, most * 1.55 or 1)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("failed requests", fontsize=9, color=INK)
     axes.set_title(scenario, loc="left", fontsize=11, color=INK)

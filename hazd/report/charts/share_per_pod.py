@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NAME = "share_per_pod"
 TITLE = "Share of requests per pod over time, kept connections"
+_BEFORE, _ADDED = "pods from before", "pods added (a shade each)"
 _OLD = ("#0072B2", "#3A8FC4", "#56B4E9", "#86C9EF", "#A9D8F3", "#C7E6F8")
 _NEW = ("#D55E00", "#E69F00", "#EFB53F", "#F3C871", "#F7DAA0", "#FAE9C8")
 
@@ -33,8 +34,9 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
     for axes, (result, skew) in zip(grid.flat, panels, strict=True):
         _panel(axes, result, skew)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    first = {label: handle for handle, label in reversed(list(zip(handles, labels, strict=True)))}
+    drawn = [item for axes in grid.flat for item in zip(*axes.get_legend_handles_labels(), strict=True)]
+    first = {label: handle for handle, label in reversed(drawn)}
+    first = {label: first[label] for label in (_BEFORE, _ADDED) if label in first}
     figure.legend(first.values(), first.keys(), loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     grid.flat[-1].set_xlabel("seconds since the disruption began", color=INK, fontsize=10)
     figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
@@ -75,7 +77,7 @@ def _panel(axes: Axes, result: TrialResult, skew: Skew) -> None:
             color=colours[pod][rank % len(_OLD)],
             edgecolor="white",
             linewidth=0.4,
-            label="pods from before" if is_old else "pods added",
+            label=_BEFORE if is_old else _ADDED,
         )
         base = base + share
     axes.set_ylim(0, 100)
