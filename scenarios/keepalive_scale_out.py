@@ -17,7 +17,7 @@ from hazd.stage import Stage
     least={"factor": 2},
     expects=("additions",),
     streams=("reused",),
-    settings={"recycle_after": 50, "even_shares": True},
+    settings={"recycle_after": 20, "even_shares": True},
 )
 async def disrupt(stage: Stage) -> None:
     await stage.scale(stage.trial.replicas * int(stage.options["factor"]))
