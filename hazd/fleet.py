@@ -24,8 +24,11 @@ from hazd.traffic.missed import find_missed
 from hazd.workload.worker import JOB_NAME_LABEL, WORKER_PORT
 
 POLL_S = 0.4
-AHEAD_S, AHEAD_PER_WORKER_S = 0.5, 0.02
-"""How long before a common start or stop every worker is told of it, so that none hears of it too late."""
+AHEAD_S, AHEAD_PER_WORKER_S, LONGEST_AHEAD_S = 0.5, 0.02, 5.0
+"""How long before a common start or stop every worker is told of it, so that none hears of it too late.
+
+On top comes twice the slowest round trip of late: a worker that heard of the stop too late would have sent numbers of
+the schedule that the others leave out."""
 STOP_WITHIN_S = 10.0
 CHUNK = 64 * 16384
 LOST_AFTER_S = 60.0
@@ -136,7 +139,7 @@ class Fleet:
             await self._call(worker, "POST", "/prepare", dataclasses.asdict(self._share(plan, worker)))
         with anyio.move_on_after(plan.preflight_s + 30):
             while True:
-                states = [await self._call(worker, "GET", "/status") for worker in self.workers]
+                states = [await self._status(worker) for worker in self.workers]
                 for worker, status in zip(self.workers, states, strict=True):
                     if status["state"] == "failed":
                         raise ClusterError(
@@ -149,7 +152,9 @@ class Fleet:
         raise TimedOut(f"the workers' first requests did not come back well in {plan.preflight_s + 30:g} s")
 
     def _soon_ns(self) -> int:
-        return unix_ns() + int((AHEAD_S + AHEAD_PER_WORKER_S * len(self.workers)) * 1e9)
+        slowest_s = max((worker.trip_s for worker in self.workers if not worker.over), default=0.0)
+        ahead_s = AHEAD_S + AHEAD_PER_WORKER_S * len(self.workers) + 2 * slowest_s
+        return unix_ns() + int(min(ahead_s, LONGEST_AHEAD_S) * 1e9)
 
     async def start(self) -> int:
         """Start all workers at one instant; returns it (ns since the epoch, controller's clock)."""
@@ -234,7 +239,7 @@ class Fleet:
 
     async def _fetch(self, worker: Worker) -> None:
         # Status first: every record it speaks of, and every pod name they need, is there by the time we fetch.
-        status = await self._call(worker, "GET", "/status")
+        status = await self._status(worker)
         while worker.fetched < int(status["bytes"]):
             path = f"/records?offset={worker.fetched}&limit={min(CHUNK, int(status['bytes']) - worker.fetched)}"
             code, raw = await self._cluster.pod_request(worker.pod, WORKER_PORT, "GET", path)
@@ -265,6 +270,12 @@ class Fleet:
                 not_sent = int(worker.status.get("not_sent", 0))
                 worker.missed = find_missed(self._share(self._plan, worker), self._start_ns, until_ns, have, not_sent)
         return [worker.account() for worker in self.workers]
+
+    async def _status(self, worker: Worker) -> dict[str, Any]:
+        begun = anyio.current_time()
+        status = await self._call(worker, "GET", "/status")
+        worker.trip_s = anyio.current_time() - begun
+        return status
 
     async def _call(self, worker: Worker, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         data = json.dumps(body).encode() if body is not None else b""
