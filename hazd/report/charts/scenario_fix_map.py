@@ -82,7 +82,7 @@ def _doubt(results: Sequence[TrialResult]) -> bool:
 
 def _luminance(colour: Any) -> float:
     """Of a colour in sRGB, 0 to 1, near enough to choose black or white text on it (ITU-R BT.709 weights)."""
-    return 0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2]
+    return float(0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2])
 
 
 def _words(result: TrialResult) -> str:
