@@ -13,7 +13,7 @@ from hazd.stage import Stage
     "scale out under persistent connections",
     fixes=("recycle", "readiness"),
     replicas=2,
-    options={"factor": 3, "hold_s": 15},
+    options={"factor": 3, "hold_s": 15.0},
     least={"factor": 2},
     expects=("additions",),
     streams=("reused",),

@@ -11,7 +11,7 @@ from hazd.stage import Stage
 @scenario(
     "scale out to --set to=M (default 2N) and in again",
     fixes=("prestop", "readiness", "graceful-shutdown"),
-    options={"to": 0, "hold_s": 4},
+    options={"to": 0, "hold_s": 4.0},
     expects=("terminations", "additions"),
 )
 async def disrupt(stage: Stage) -> None:

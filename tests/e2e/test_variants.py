@@ -137,3 +137,15 @@ def test_a_node_of_a_context_goes_and_comes_back_by_command(
     found = subprocess.run([*asked, "get", "nodes", "-o", "json"], capture_output=True, text=True, check=True).stdout
     notes = [note for node in json.loads(found)["items"] for note in node["metadata"].get("annotations") or {}]
     assert not [note for note in notes if note.startswith("hazd.dev/")]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("cluster", ["lab"])
+def test_a_prestop_that_the_grace_period_cuts_off_is_found(cluster: str, tmp_path: Path) -> None:
+    """The trial looks fixed and is not: INCONCLUSIVE with the pod and how long its hook really had."""
+    args = ("run", "pod-delete", "--with-prestop", "--grace-seconds", "2", "--set", "count=1", "--cluster", cluster)
+    code, summary = run_json(tmp_path, *args, *SMALL)
+    (trial,) = summary["trials"]
+    assert code == 3
+    assert trial["verdict"] == "INCONCLUSIVE"
+    assert any("got SIGTERM before the preStop of 5 s was over" in reason for reason in trial["reasons"])

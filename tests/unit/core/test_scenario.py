@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,58 @@ def test_a_pod_on_its_way_out_is_not_ready() -> None:
     pod = {"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     assert is_ready(pod)
     assert not is_ready({**pod, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+
+
+def test_the_list_names_all_eight_with_their_needs() -> None:
+    """What scripts read from `hazd list --json`: names, needs, nodes, fixes and options of every shipped scenario."""
+    from typer.testing import CliRunner
+
+    import hazd.cli.run  # noqa: F401  (registers the command)
+    from hazd.cli import app
+
+    done = CliRunner().invoke(app, ["list", "--json"])
+    assert done.exit_code == 0
+    found = {item["name"]: item for item in json.loads(done.stdout)}
+    needs = {name: (item["needs"], item["workers"], item["takes_nodes"]) for name, item in found.items()}
+    assert needs == {
+        "rollout": ([], 1, 0),
+        "scale": ([], 1, 0),
+        "pod-delete": ([], 1, 0),
+        "drain": ([], 2, "nodes"),
+        "node-failure": (["stop-node"], 2, 1),
+        "hpa": (["metrics"], 1, 0),
+        "vpa": (["vpa"], 1, 0),
+        "keepalive-scale-out": ([], 1, 0),
+    }
+    assert all(item["fixes"] and item["summary"] for item in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "want"),
+    [
+        ("drain", "nodes", 2, ""),
+        ("drain", "nodes", 0, "a whole number from 1"),
+        ("drain", "nodes", "two", "a whole number from 1"),
+        ("drain", "nodes", True, "a whole number from 1"),
+        ("scale", "hold_s", -1, "a number from 0"),
+        ("scale", "hold_s", 2.5, ""),
+        ("scale", "to", 2.5, "a whole number from 0"),
+        ("pod-delete", "force", "yes", "true or false"),
+        ("vpa", "mode", "in-place", ""),
+        ("vpa", "mode", "inplace", "one of recreate, in-place"),
+        ("vpa", "cpu", "80m", ""),
+    ],
+)
+def test_a_scenarios_option_says_what_it_wants(name: str, option: str, value: object, want: str) -> None:
+    """A wrong value is found before anything is touched, not in the middle of the disruption."""
+    assert load_scenarios()[name].wants(option, value) == want
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "taken"),
+    [("drain", {}, 1), ("drain", {"nodes": 3}, 3), ("node-failure", {}, 1), ("rollout", {}, 0)],
+)
+def test_how_many_nodes_a_scenario_takes_is_known_beforehand(name: str, given: dict[str, int], taken: int) -> None:
+    """From its header and its options."""
+    item = load_scenarios()[name]
+    assert item.nodes_taken(dict(item.options) | given) == taken
