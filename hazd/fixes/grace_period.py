@@ -45,11 +45,14 @@ def fit_grace(spec: dict[str, Any], settings: Settings) -> None:
 
 def _needs_s(container: Mapping[str, Any], settings: Settings) -> int:
     shutdown_s = seconds(settings, "shutdown_s", DEFAULT_SHUTDOWN_S)
-    if is_sample_app(container):
-        env = {item["name"]: item.get("value") for item in container.get("env") or ()}
-        text = env.get("HAZD_SHUTDOWN_TIMEOUT_S") or ""
-        shutdown_s = max(shutdown_s, int(text)) if text.isdigit() else shutdown_s
-    return (hook_sleep_s(container) or 0) + shutdown_s
+    return (hook_sleep_s(container) or 0) + max(shutdown_s, shutdown_timeout_s(container) or 0)
+
+
+def shutdown_timeout_s(container: Mapping[str, Any]) -> int | None:
+    """How long hazd's sample app waits for requests in flight, in whole seconds; None where nothing says so."""
+    env = {item["name"]: item.get("value") for item in container.get("env") or ()}
+    text = env.get("HAZD_SHUTDOWN_TIMEOUT_S") or ""
+    return int(text) if is_sample_app(container) and text.isdigit() else None
 
 
 def hook_sleep_s(container: Mapping[str, Any]) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hazd.fixes import Fix, Settings, seconds, workload_of
-from hazd.fixes.grace_period import fit_grace
+from hazd.fixes.grace_period import fit_grace, shutdown_timeout_s
 from hazd.manifests import edited, pod_spec
 from hazd.model import Manifest, Setup
 from hazd.workload.manifests import is_sample_app, lacks_sample_app, set_env
@@ -26,7 +26,9 @@ def apply(setup: Setup, settings: Settings) -> Setup:
         for item in filter(is_sample_app, pod_spec(copy)["containers"]):
             set_env(item, "HAZD_ON_SIGTERM", "graceful")
             if settings.get("shutdown_s") is not None:
-                set_env(item, "HAZD_SHUTDOWN_TIMEOUT_S", str(seconds(settings, "shutdown_s", 10)))
+                # Never less than it has: the grace period may have been fitted to that already (order of fixes).
+                wanted_s = max(seconds(settings, "shutdown_s", 10), shutdown_timeout_s(item) or 0)
+                set_env(item, "HAZD_SHUTDOWN_TIMEOUT_S", str(wanted_s))
         fit_grace(pod_spec(copy), settings)
 
     return replace(setup, documents=edited(setup.documents, workload, change))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hazd.fixes import load
@@ -111,7 +111,17 @@ def applied(setup: Setup, names: list[str], values: dict[str, Any]) -> Setup:
     return setup
 
 
+def lowered() -> Setup:
+    """A sample app that waits longer for its last requests than the settings ask for."""
+    env = [{"name": "HAZD_SHUTDOWN_TIMEOUT_S", "value": "12"}]
+    item = {"name": "web", "image": "some/image", "command": ["python3", "-m", APP_MODULE], "env": env}
+    template = {"metadata": {"labels": LABELS}, "spec": {"containers": [item]}}
+    spec = {"selector": {"matchLabels": LABELS}, "template": template}
+    return Setup(({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec},))
+
+
 @given(setup=setups(), values=SETTINGS, names=ORDERS)
+@example(setup=lowered(), values={"prestop_s": 18, "shutdown_s": 0}, names=["graceful-shutdown", "prestop"])
 @settings(deadline=None)
 def test_the_order_of_fixes_does_not_matter(setup: Setup, values: dict[str, Any], names: list[str]) -> None:
     """Any set of fixes gives one result, in whatever order they come."""
