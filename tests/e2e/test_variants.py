@@ -72,7 +72,8 @@ def test_no_prestop_saves_what_is_sent_to_a_forced_pod(cluster: str, tmp_path: P
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_a_resize_in_place_loses_no_request(cluster: str, tmp_path: Path) -> None:
     """Every pod gets new CPU requests where it runs: none ends, none is evicted, nothing fails, no fix needed."""
-    (trial,) = answered(tmp_path, "run", "vpa", "--set", "mode=in-place", "--cluster", cluster, *SMALL)
+    args = ("run", "vpa", "--set", "mode=in-place", "--cluster", cluster, "--replicas", "3", "--rate", "50")
+    (trial,) = answered(tmp_path, *args)
     assert [reason for reason, _ in stage_events(tmp_path, trial)].count("resize") == 3
     assert trial["terminations"] == 0
     assert trial["requests"]["failed"] == 0, trial["causes"]
