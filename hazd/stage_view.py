@@ -77,6 +77,7 @@ class View:
                 try:
                     seen = await condition()
                     heard = anyio.current_time()
+                    silence.broken()
                 except ClusterError as error:
                     if not silence.explains(error) or anyio.current_time() - heard > AWAY_S:
                         raise

@@ -17,6 +17,7 @@ from hazd.cluster.kube_errors import Refused, Unreachable, error_of, eviction_of
 from hazd.cluster.kube_kinds import BUILT_IN, Resource, find_resource, group_path, preferred_versions
 from hazd.cluster.kube_rest import JSON, MERGE_PATCH, POOL, Answer, Rest
 from hazd.cluster.port import Eviction
+from hazd.cluster.silence import Silence
 from hazd.errors import ClusterError, Conflict, NotFound
 from hazd.model import Manifest, Ref
 
@@ -192,12 +193,13 @@ class KubeObjects:
     async def _retried(self, send: Callable[[], T], *, safe: bool, reads: bool = False, limit_s: float = RETRY_S) -> T:
         """Call send() in a thread until it succeeds or fails for good; limit_s bounds when the last try may begin.
 
-        Tried again: what never reached the server and what the server turned away unread (429), always; lost answers,
-        5xx and a merge that lost a race, only when safe. A change under way is never abandoned by cancellation,
-        because what undoes it might overtake it.
+        Tried again: what never reached the server and what the server turned away unread (429, and 403 from one that
+        was away just now), always; lost answers, 5xx and a merge that lost a race, only when safe. A change under way
+        is never abandoned by cancellation, because what undoes it might overtake it.
         """
         deadline = anyio.current_time() + limit_s
         tries = 0
+        silence = Silence()
         while True:
             pause_s = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
             tries += 1
@@ -205,9 +207,11 @@ class KubeObjects:
                 return await anyio.to_thread.run_sync(send, limiter=self._limiter, abandon_on_cancel=reads)
             except Unreachable as error:
                 again = safe or not error.sent
+                silence.explains(error)
                 failed: ClusterError = error
             except Refused as error:
                 again = error.status == 429 or (safe and error.status >= 500)
+                again = again or (error.status == 403 and silence.explains(error))
                 pause_s = max(pause_s, min(error.retry_after_s or 0.0, 5.0))
                 failed = error
             except Conflict as error:

@@ -10,6 +10,7 @@ import pytest
 
 from hazd.cleaning import clean_cluster
 from hazd.cluster.kube_errors import Refused, Unreachable
+from hazd.cluster.kube_objects import RETRY_S
 from hazd.cluster.lab import LabCluster
 from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION
 from hazd.errors import ClusterError, EnvironmentProblem, TimedOut, UsageError
@@ -46,6 +47,8 @@ class Leaving(LabCluster):
 
     async def _answer(self) -> None:
         await anyio.lowlevel.checkpoint()
+        # As kube_objects.py does, a call waits for its server a while before it fails.
+        await anyio.sleep(max(0.0, min(RETRY_S, self.back_s - anyio.current_time())))
         if anyio.current_time() < self.back_s:
             raise Unreachable("the API server does not answer: Connection refused")
         if anyio.current_time() < self.back_s + self.denies_s:
