@@ -39,6 +39,8 @@ PULLED_IMAGE = (  # the newest 1.34 that kind v0.33.0's release notes list; 1.34
     "kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f89eb82c7880ea3a1bf543bfe9708fd08d67d"
 )
 READY_S = 240.0
+SILENT_S = 60.0
+"""How long an API server may be away, its node running, before its cluster counts as dead; a crash takes about 20 s."""
 CONTROL_PLANE_SHARES = 8192
 """CPU weight of the control plane's container; Docker's default, which the other nodes keep, is 1024."""
 KIND_ENV = {"KIND_EXPERIMENTAL_PROVIDER": "docker"}
@@ -119,19 +121,21 @@ async def create(
 ) -> str:
     """Make sure the cluster is up and everything in it ready; returns one line about it.
 
-    A stopped node is started, a dead cluster deleted and made anew; one that runs is left alone. Raises UsageError (no
-    such config) and EnvironmentProblem; then no cluster is left unless `retain`.
+    A stopped node is started, a silent API server waited for, a dead cluster deleted and made anew; one that runs is
+    left alone. Raises UsageError (no such config) and EnvironmentProblem; then no cluster is left unless `retain`.
     """
     config = config or default_config()
     if not config.is_file():
         raise UsageError(f"--config {config}: there is no such file")
     async with alone(state_dir() / f"kind-{name}.lock", "creates or deletes the kind cluster", progress):
         found = await status(name)
-        if found["state"] == "degraded":
-            progress(f"{found['problem']}: repairing")
-            await power_on([node.name for node in await nodes(name) if node.state != "running"])
+        stopped = [node.name for node in await nodes(name) if node.state != "running"]
+        mute = found["state"] == "dead" and not stopped
+        if mute or found["state"] == "degraded":
+            progress(f"{found['problem'].splitlines()[0]}: {'waiting' if mute else 'repairing'}")
+            await power_on(stopped)
             with contextlib.suppress(EnvironmentProblem):
-                await _wait_ready(name, READY_S / 2, progress)
+                await _wait_ready(name, SILENT_S if mute else READY_S / 2, progress)
             found = await status(name)
         if found["state"] == "running":
             await _export_kubeconfig(name)

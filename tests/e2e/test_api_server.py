@@ -48,6 +48,18 @@ def returning_api_server(kind_cluster: None) -> Iterator[None]:
 @pytest.mark.kind
 @pytest.mark.nodes
 @pytest.mark.usefixtures("returning_api_server")
+def test_a_cluster_whose_api_server_restarts_is_not_made_anew() -> None:
+    """Its kubelet brings it back within seconds; until then `create` waits instead of deleting what runs there."""
+    argv = ["docker", "inspect", "-f", "{{.Id}} {{.State.StartedAt}}", CONTROL_PLANE]
+    before = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    in_control_plane("sh", "-c", "kill -9 $(pgrep -x kube-apiserver)")
+    assert hazd("cluster", "create").returncode == 0
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == before
+
+
+@pytest.mark.kind
+@pytest.mark.nodes
+@pytest.mark.usefixtures("returning_api_server")
 def test_a_crash_of_the_api_server_leaves_nothing_behind(tmp_path: Path) -> None:
     """Killed when the node is cordoned, back after a while: no cordon, no mark and no namespace is left, and the trial
     tells of the gap, or of its own failure, with every request accounted for.
