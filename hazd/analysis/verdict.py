@@ -121,9 +121,11 @@ def _weak(meta: Mapping[str, Any], accounting: Accounting, late_p99_ms: float | 
         found.append(f"the generator lagged: {accounting.not_sent:,} requests were never sent")
     phases = meta.get("phases") or {}
     start_ns, end_ns = phases.get("disrupt_start_ns") or 0, phases.get("settle_end_ns") or phases.get("traffic_end_ns")
+    blind_ns: dict[str, int] = {}
     for since, until, kind in story.gaps:
         if until >= start_ns and (end_ns is None or since <= end_ns):
-            found.append(f"the watch on {kind} saw nothing for {max(until - since, 0) / 1e9:.1f} s")
+            blind_ns[kind] = blind_ns.get(kind, 0) + max(until - since, 0)
+    found += [f"the watch on {kind} saw nothing for {length / 1e9:.1f} s" for kind, length in blind_ns.items()]
     for worker in meta.get("workers") or ():
         if worker.get("preflight_ok") is False:
             found.append(f"worker {worker.get('id', 0)} did not reach every pod before the traffic began")

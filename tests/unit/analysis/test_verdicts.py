@@ -65,6 +65,10 @@ def test_how_late_the_generator_may_be_is_the_callers_to_say() -> None:
         ({"late": 21.0}, "lagged"),
         ({"accounting": replace(GOOD, not_sent=3)}, "3 requests were never sent"),
         ({"story": Story(gaps=[(EPOCH_NS, EPOCH_NS + 2 * S, "Pod")])}, "watch on Pod saw nothing for 2.0 s"),
+        (
+            {"story": Story(gaps=[(EPOCH_NS + i * S // 2, EPOCH_NS + (i + 1) * S // 2, "Pod") for i in range(3)])},
+            "watch on Pod saw nothing for 1.5 s",
+        ),
     ],
 )
 def test_doubt_takes_a_pass_but_leaves_a_fail(change: dict[str, Any], words: str) -> None:
