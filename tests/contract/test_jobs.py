@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 JOB = "work"
 
 
-def job(namespace: str, image: str, count: int, **spec: Any) -> Manifest:
+def job(namespace: str, image: str, count: int, on_sigterm: str = "exit", **spec: Any) -> Manifest:
     """The sample app, which never ends by itself, `count` times."""
     labels = {"app": JOB, **LABELS}
     return {
@@ -32,7 +32,10 @@ def job(namespace: str, image: str, count: int, **spec: Any) -> Manifest:
             "parallelism": count,
             "backoffLimitPerIndex": 0,
             "podReplacementPolicy": "Failed",
-            "template": {"metadata": {"labels": labels}, "spec": {**pod_spec(image, restart="Never"), **spec}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {**pod_spec(image, restart="Never", on_sigterm=on_sigterm), **spec},
+            },
         },
     }
 
@@ -68,8 +71,11 @@ async def test_the_pods_of_an_indexed_job_come_up_with_their_indexes(
 async def test_a_lost_pod_is_not_replaced_and_takes_no_other_along(
     cluster: Cluster, namespace: str, images: Images
 ) -> None:
-    """backoffLimitPerIndex 0: the index has failed for good, the rest run on as they were."""
-    await cluster.create(job(namespace, images.app, 2))
+    """backoffLimitPerIndex 0: the index has failed for good, the rest run on as they were.
+
+    The app is deaf to SIGTERM: one that exits with 0 would have completed its index, deleted or not.
+    """
+    await cluster.create(job(namespace, images.app, 2, on_sigterm="ignore"))
     pods = await all_ready(cluster, namespace, JOB, 2)
     first, second = sorted(pods, key=index_of)
     await cluster.delete(Ref("Pod", first["metadata"]["name"], namespace), grace_s=0)
