@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
-from hazd.workload.http1 import Request, RequestParser
+from hazd.workload.http1 import Request, RequestParser, only_request
 
 if TYPE_CHECKING:
     from hazd.workload.app import App
@@ -34,8 +34,10 @@ def linger(transport: asyncio.Transport) -> None:
 class Conversation(asyncio.Protocol):
     """One connection: its requests are answered one after the other, in order, also when they come pipelined."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, early: bytes = b"") -> None:
+        """early: what was read of the connection before it came here."""
         self.app = app
+        self.early = early
         self.transport: asyncio.Transport
         self.parser = RequestParser()
         self.waiting: deque[Request] = deque()
@@ -49,6 +51,8 @@ class Conversation(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        if self.early:
+            self.data_received(self.early)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ending = True
@@ -66,7 +70,8 @@ class Conversation(asyncio.Protocol):
             self.become_http2(data)
             return
         self.heard = True
-        self.waiting.extend(self.parser.feed(data))
+        known = only_request(data) if self.parser.idle else None
+        self.waiting.extend([known] if known else self.parser.feed(data))
         if self.parser.wants_continue and not (self.waiting or self.busy):
             self.parser.wants_continue = False
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

