@@ -17,9 +17,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.document import ROOT, put_table
+
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parents[1] / "docs" / "fidelity.md"
-BEGIN, END = "<!-- table: python -m bench.fidelity -->", "<!-- end of table -->"
 KINDS = ("refused", "no_route", "timeout", "reset", "eof")
 ATTEMPTS = 3
 
@@ -82,9 +82,7 @@ def main() -> None:
     cells = {name: {cluster: cell(trials) for cluster, trials in both.items()} for name, both in found.items()}
     result = {"schema": 1, "rate": options.rate, "repeated": repeats, "cells": cells}
     (HERE / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + "\n" + table(cells) + "\n" + END + rest.split(END)[1])
+    put_table(ROOT / "docs" / "fidelity.md", "python -m bench.fidelity", table(cells))
 
 
 if __name__ == "__main__":

@@ -22,13 +22,12 @@ from typing import Any
 
 import anyio
 
+from bench.document import ROOT, put_table
 from hazd.cluster.choose import open_cluster
 from hazd.model import Ref
 from hazd.workload.manifests import sample_workload
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parents[1] / "docs" / "fidelity.md"
-BEGIN, END = "<!-- table: python -m bench.lab -->", "<!-- end of lab table -->"
 FIRST_PORT = 20_000
 
 
@@ -149,8 +148,7 @@ def main() -> None:
         print(table(cells[-1:]).splitlines()[-1], file=sys.stderr)
     rollout = rolled(max(options.pods))
     options.out.write_text(json.dumps({"schema": 1, "cells": cells, "rollout": rollout}, indent=2) + "\n")
-    before, rest = DOCUMENT.read_text().split(BEGIN)
-    DOCUMENT.write_text(before + BEGIN + "\n" + table(cells) + "\n" + END + rest.split(END)[1])
+    put_table(ROOT / "docs" / "fidelity.md", "python -m bench.lab", table(cells))
     print(json.dumps(rollout))
 
 

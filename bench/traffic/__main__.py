@@ -18,6 +18,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from bench.document import ROOT, put_table
 from bench.traffic.judge import judge, markdown, summarise
 from bench.traffic.open_loop import open_loop
 from bench.traffic.peers import PEERS, Peer, measure
@@ -67,6 +68,8 @@ def main() -> int:
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(table))
+    if options.only is None:
+        put_table(ROOT / "README.md", "python -m bench.traffic", markdown(table))
     for promise in promises:
         word = "good" if promise["good"] else "absent" if promise["reached"] is None else "MISSED"
         print(f"{word:6} {promise['figure']}: {promise['reached']} ({promise['asked']})")
