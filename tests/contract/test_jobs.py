@@ -104,7 +104,7 @@ async def test_pods_go_to_the_nodes_that_are_named_and_spread_there(
         "whenUnsatisfiable": "DoNotSchedule",
         "labelSelector": {"matchLabels": {"app": JOB}},
     }
-    placed = {
+    placed: dict[str, Any] = {
         "affinity": {"nodeAffinity": required},
         "topologySpreadConstraints": [spread],
         "tolerations": [{"operator": "Exists"}],
