@@ -19,6 +19,8 @@ LAB = "lab:node_monitor_grace_s=10,hpa_sync_s=5,metrics_resolution_s=5,vpa_loop_
 """The lab with a control plane that looks more often than Kubernetes' own, so that the lane ends sooner."""
 RATE = {"node-failure": "60", "rollout": "200", "pod-delete": "200"}
 """Requests a second where 100 are too few (a stale rule meets a gone address a dozen times) or more than needed."""
+SOONER = {("lab", "hpa"): ("--profile", "steps:20%@8,100%@25,20%@3600")}
+"""A load that rises and falls as fast as the lab's shortened loops see it."""
 ATTEMPTS = 3
 """An INCONCLUSIVE trial answers nothing (most often the machine kept the generator waiting), so it is asked again."""
 KILLED = {"node-failure"}
@@ -32,7 +34,8 @@ pytestmark = pytest.mark.usefixtures("cluster_ready")
 def trials_of(cluster: str, name: str, folder: Path) -> dict[bool, dict[str, Any]]:
     """The trial without fixes (False) and the one with all of them (True), run once for both tests."""
     where = LAB if cluster == "lab" else cluster
-    args = ("matrix", name, "--no-each", "--cluster", where, "--rate", RATE.get(name, "100"))
+    args: tuple[str, ...] = ("matrix", name, "--no-each", "--cluster", where, "--rate", RATE.get(name, "100"))
+    args += SOONER.get((cluster, name), ())
     for _ in range(ATTEMPTS):
         _, summary = run_json(folder, *args, timeout_s=1500)
         if all(trial["verdict"] != "INCONCLUSIVE" for trial in summary["trials"]):
