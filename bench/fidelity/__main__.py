@@ -79,8 +79,13 @@ def main() -> None:
             for cluster in ("kind", "lab"):
                 for trial in one_run(cluster, options.rate, Path(folder), number, repeats):
                     found.setdefault(trial["name"], {}).setdefault(cluster, []).append(trial)
+            write(options.rate, repeats, found)
+
+
+def write(rate: int, repeats: list[str], found: dict[str, dict[str, list[dict[str, Any]]]]) -> None:
+    """Also what is there so far: a run of half an hour should not be lost to its last minute."""
     cells = {name: {cluster: cell(trials) for cluster, trials in both.items()} for name, both in found.items()}
-    result = {"schema": 1, "rate": options.rate, "repeated": repeats, "cells": cells}
+    result = {"schema": 1, "rate": rate, "repeated": repeats, "cells": cells}
     (HERE / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     put_table(ROOT / "docs" / "fidelity.md", "python -m bench.fidelity", table(cells))
 
