@@ -78,6 +78,8 @@ async def test_auto_builds_where_the_lab_cannot_run(monkeypatch: pytest.MonkeyPa
     problem = EnvironmentProblem("the lab cannot make namespaces", "allow user namespaces")
     monkeypatch.setattr(lab, "lab_problem", lambda: problem, raising=False)
     monkeypatch.setattr(kind, "create", create)
+    # The real one reads the kubeconfig that only a cluster that was made has.
+    monkeypatch.setattr(kind, "KindCluster", lambda **_: None)
     _, why = await open_cluster("auto")
     assert made == ["kind"]
     assert "cannot make namespaces" in why
