@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.traffic.judge import BYTES_PER_REQUEST
 from bench.traffic.open_loop import Worker
 from bench.traffic.place import enter_namespace
 from bench.traffic.server import Nginx
@@ -27,7 +28,6 @@ EVERY_S = 60
 SETTLED_S = 120
 """Until then pools, parsers and the allocator's arenas find their size; growth is measured from there."""
 LIMIT_BYTES = 200_000_000
-BYTES_PER_REQUEST = 64.0
 
 
 def soak(sender: str, rate: float, seconds: float) -> dict[str, Any]:
