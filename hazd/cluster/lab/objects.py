@@ -108,6 +108,15 @@ def controller_of(obj: Mapping[str, Any]) -> Manifest | None:
     return next((ref for ref in obj["metadata"].get("ownerReferences") or () if ref.get("controller")), None)
 
 
+def owner_keys(obj: Manifest, kind: str) -> list[tuple[str, ...]]:
+    """The (namespace, name) to look at again when `obj` changed: of itself, or of its controller where it is a pod."""
+    meta = obj["metadata"]
+    if obj["kind"] == kind:
+        return [(meta["namespace"], meta["name"])]
+    owner = controller_of(obj) if obj["kind"] == "Pod" else None
+    return [(meta["namespace"], owner["name"])] if owner and owner["kind"] == kind else []
+
+
 def owned_by(obj: Mapping[str, Any], uid: str) -> bool:
     owner = controller_of(obj)
     return owner is not None and owner["uid"] == uid

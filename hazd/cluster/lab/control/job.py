@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from hazd.cluster.lab.control.loop import Loop
 from hazd.cluster.lab.objects import (
-    controller_of,
     is_active,
     is_deleting,
     is_ready,
     is_terminal,
     owned_by,
+    owner_keys,
     owner_reference,
     phase_of,
     with_condition,
@@ -61,13 +61,9 @@ class Jobs:
         """By the Job's uid: what became of each pod, by the pod's uid."""
 
     def _keys(self, change: Change) -> list[tuple[str, ...]]:
-        meta = change.obj["metadata"]
-        if change.obj["kind"] == "Job":
-            if change.what == "DELETED":
-                self._made.pop(meta["uid"], None)
-            return [(meta["namespace"], meta["name"])]
-        owner = controller_of(change.obj) if change.obj["kind"] == "Pod" else None
-        return [(meta["namespace"], owner["name"])] if owner and owner["kind"] == "Job" else []
+        if change.obj["kind"] == "Job" and change.what == "DELETED":
+            self._made.pop(change.obj["metadata"]["uid"], None)
+        return owner_keys(change.obj, "Job")
 
     def _sync(self, key: tuple[str, ...]) -> float | None:
         job = self.store.find(Ref("Job", key[1], key[0]))

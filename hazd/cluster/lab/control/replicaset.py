@@ -19,6 +19,7 @@ from hazd.cluster.lab.objects import (
     is_ready,
     is_terminal,
     owned_by,
+    owner_keys,
     owner_reference,
     phase_of,
     ready_since,
@@ -77,11 +78,7 @@ class ReplicaSets:
         self.loop = Loop(store, self._keys, self._sync, delay_s)
 
     def _keys(self, change: Change) -> list[tuple[str, ...]]:
-        meta = change.obj["metadata"]
-        if change.obj["kind"] == "ReplicaSet":
-            return [(meta["namespace"], meta["name"])]
-        owner = controller_of(change.obj) if change.obj["kind"] == "Pod" else None
-        return [(meta["namespace"], owner["name"])] if owner and owner["kind"] == "ReplicaSet" else []
+        return owner_keys(change.obj, "ReplicaSet")
 
     def _sync(self, key: tuple[str, ...]) -> float | None:
         replica_set = self.store.find(Ref("ReplicaSet", key[1], key[0]))
