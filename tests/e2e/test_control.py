@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.hazd_command import run_json
+from tests.e2e.hazd_command import run_decided, run_json
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab_possible")]
 CUT = '''"""Nothing forwarded by the traffic worker's node reaches any app for three seconds; no pod is touched."""
@@ -31,7 +31,7 @@ async def disrupt(stage: Stage) -> None:
 def test_a_rollout_touches_the_service_and_not_the_control(tmp_path: Path) -> None:
     """Without fixes the service loses requests and its control none; drain, labels and budgets never see it."""
     args = ("run", "rollout", "--cluster", "lab", "--startup-delay", "1", "--rate", "100", "--warmup", "2")
-    code, summary = run_json(tmp_path, *args)
+    code, summary = run_decided(tmp_path, *args)
     (trial,) = summary["trials"]
     assert (code, trial["verdict"]) == (1, "FAIL"), trial["reasons"]
     assert trial["requests"]["failed"] > 0

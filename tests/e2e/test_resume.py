@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from hazd.journal import trial_state
-from tests.e2e.hazd_command import COMMAND, hazd, run_json
+from tests.e2e.hazd_command import COMMAND, PATIENT, hazd, run_json
 
-MATRIX = ("matrix", "pod-delete", "--no-each", "--cluster", "lab", "--rate", "60", "--replicas", "2", "--name", "night")
+MATRIX = ("matrix", "pod-delete", "--no-each", "--cluster", "lab", "--rate", "60", "--replicas", "2", *PATIENT)
+NAME = ("--name", "night")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -25,7 +26,7 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.mark.usefixtures("lab_possible")
 def test_a_killed_matrix_is_carried_on_with(tmp_path: Path) -> None:
     """SIGKILL in the second trial: --resume runs that one alone, and summary, report and charts are of both."""
-    command = [*COMMAND, *MATRIX, "--out", str(tmp_path)]
+    command = [*COMMAND, *MATRIX, *NAME, "--out", str(tmp_path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr is not None
     disruptions = 0
@@ -41,10 +42,10 @@ def test_a_killed_matrix_is_carried_on_with(tmp_path: Path) -> None:
     before = digests(first)
     assert len(before) == 3
 
-    again = hazd(*MATRIX, "--out", str(tmp_path))
+    again = hazd(*MATRIX, *NAME, "--out", str(tmp_path))
     assert again.returncode == 2
     assert "exists already" in again.stderr
-    _, summary = run_json(tmp_path, *MATRIX, "--resume")
+    _, summary = run_json(tmp_path, *MATRIX, *NAME, "--resume")
     assert digests(first) == before
     assert [trial["name"] for trial in summary["trials"]] == [first.name, second.name]
     assert all(trial["requests"]["recorded"] > 100 for trial in summary["trials"])

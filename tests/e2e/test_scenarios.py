@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hazd.scenario import load_scenarios
-from tests.e2e.hazd_command import run_json
+from tests.e2e.hazd_command import run_decided
 
 SCENARIOS = load_scenarios()
 LAB = "lab:node_monitor_grace_s=10,hpa_sync_s=5,metrics_resolution_s=5,vpa_loop_s=5"
@@ -21,8 +21,6 @@ RATE = {"node-failure": "60", "rollout": "200", "pod-delete": "200"}
 """Requests a second where 100 are too few (a stale rule meets a gone address a dozen times) or more than needed."""
 SOONER = {("lab", "hpa"): ("--profile", "steps:20%@8,100%@25,20%@3600")}
 """A load that rises and falls as fast as the lab's shortened loops see it."""
-ATTEMPTS = 3
-"""An INCONCLUSIVE trial answers nothing (most often the machine kept the generator waiting), so it is asked again."""
 KILLED = {"node-failure"}
 """What no fix can cure: loss is reported and bounded instead."""
 
@@ -36,14 +34,14 @@ def trials_of(cluster: str, name: str, folder: Path) -> dict[bool, dict[str, Any
     where = LAB if cluster == "lab" else cluster
     args: tuple[str, ...] = ("matrix", name, "--no-each", "--cluster", where, "--rate", RATE.get(name, "100"))
     args += SOONER.get((cluster, name), ())
-    for _ in range(ATTEMPTS):
-        _, summary = run_json(folder, *args, timeout_s=1500)
-        trials = {bool(trial["fixes"]): trial for trial in summary["trials"]}
-        decided = all(trial["verdict"] != "INCONCLUSIVE" for trial in trials.values())
+
+    def met(summary: dict[str, Any]) -> bool:
         # How stale a node's rules are is chance: now and then every proxy syncs before the address has gone.
-        if decided and (name != "rollout" or kinds(trials[False], "no_route", "timeout")):
-            break
-    return trials
+        without = next(trial for trial in summary["trials"] if not trial["fixes"])
+        return name != "rollout" or kinds(without, "no_route", "timeout") > 0
+
+    _, summary = run_decided(folder, *args, timeout_s=1500, met=met)
+    return {bool(trial["fixes"]): trial for trial in summary["trials"]}
 
 
 @pytest.fixture

@@ -86,9 +86,16 @@ def test_pool_is_filled_and_used_in_turn(sender: str, tmp_path: Path) -> None:
     assert [row.connection for row in rows] == [Connection.NEW] * 4 + [Connection.REUSED] * 8
 
 
-def test_recycle_after_requests(sender: str, tmp_path: Path) -> None:
-    """The last request on a connection says so, and the next one opens another."""
-    with Server(answer_always) as server:
+def answer_and_stay(peer: Peer) -> None:
+    """A server that leaves it to its client to close: the end of an answer and the end of a connection are apart."""
+    while peer.read():
+        peer.write(OK)
+
+
+@pytest.mark.parametrize("server_closes", [True, False])
+def test_recycle_after_requests(sender: str, tmp_path: Path, server_closes: bool) -> None:
+    """The last request on a connection says so, and the next one opens another that is kept as long."""
+    with Server(answer_always if server_closes else answer_and_stay) as server:
         rows = send(sender, tmp_path, server.url, Stream("r", "reused", pool=1, recycle_after=3), requests=7)
         said = [(number, b"connection: close" in text.lower()) for number, text in server.requests]
     assert {row.kind for row in rows} == {FailureKind.OK}

@@ -215,7 +215,7 @@ class FastSender:
             self._epoll.unregister(connection.fd)  # its end is no reason to wake up
             self._lingering.append((done_ns + LINGER_NS, connection))
             if lane.keep:
-                lane.pool.lost(None)
+                lane.pool.left(connection)
         sink.add(
             seq, lane.stream, reused, kind, 0, status, 0, pod, port,
             due_ns, sent_ns, connected_ns, first_byte_ns, done_ns, served, number,
