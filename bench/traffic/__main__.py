@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.document import ROOT, put_table
-from bench.traffic.judge import judge, markdown, summarise
+from bench.traffic.judge import judge, markdown, markdown_paced, summarise, summarise_paced
 from bench.traffic.open_loop import open_loop
-from bench.traffic.peers import PEERS, Peer, measure
+from bench.traffic.peers import OPEN_RATE, PACED, PEERS, Peer, measure
 from bench.traffic.place import enter_namespace
 from bench.traffic.server import Nginx
 
 HERE = Path(__file__).parent
-OPEN_RATE = 5000.0
 Found: TypeAlias = dict[tuple[str, str], list[dict[str, Any]]]
 
 
@@ -42,11 +41,14 @@ def main() -> int:
     place, load = enter_namespace(), os.getloadavg()[0]
     peers = [peer for peer in PEERS if options.only is None or peer.name in options.only]
     found = rounds(peers, options.runs, options.seconds, problems)
-    open_runs = []
+    open_runs: list[dict[str, Any]] = []
+    paced: Found = defaultdict(list)
     for _ in range(0 if options.no_open_loop else options.runs):
         with Nginx() as nginx:
-            open_runs.append(open_loop("fast", nginx.url(True), True, OPEN_RATE, options.seconds + 2))
-    table = summarise(found)
+            open_runs.append(open_loop("fast", nginx.url(True), True, float(OPEN_RATE), options.seconds + 2))
+        for name, results in rounds(list(PACED), 1, options.seconds + 2, problems, (True,)).items():
+            paced[name] += results
+    table, at_rate = summarise(found), summarise_paced(open_runs, paced)
     promises = judge(table, open_runs)
     result = {
         "schema": 1,
@@ -63,13 +65,15 @@ def main() -> int:
         "seconds": options.seconds,
         "table": table,
         "open_loop": open_runs,
+        "open_loop_peers": at_rate,
         "promises": promises,
         "problems": problems,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(markdown(table))
-    if options.only is None:
-        put_table(ROOT / "README.md", "python -m bench.traffic", markdown(table))
+    words = markdown(table) + (markdown_paced(OPEN_RATE, at_rate) if at_rate else "")
+    print(words)
+    if options.only is None and not options.no_open_loop:
+        put_table(ROOT / "README.md", "python -m bench.traffic", words)
     for promise in promises:
         word = "good" if promise["good"] else "absent" if promise["reached"] is None else "MISSED"
         print(f"{word:6} {promise['figure']}: {promise['reached']} ({promise['asked']})")
@@ -79,12 +83,14 @@ def main() -> int:
     return 0 if all(promise["good"] for promise in promises) else 3
 
 
-def rounds(peers: list[Peer], runs: int, seconds: float, problems: list[str]) -> Found:
-    """Every tool with new and with kept connections, `runs` times; what goes wrong is said in `problems`."""
+def rounds(
+    peers: list[Peer], runs: int, seconds: float, problems: list[str], connections: tuple[bool, ...] = (True, False)
+) -> Found:
+    """Every tool with new (True) and with kept connections, `runs` times; what goes wrong is said in `problems`."""
     found: Found = defaultdict(list)
     for number in range(runs):
         for peer in peers:
-            for new in (True, False):
+            for new in connections:
                 connection = "new" if new else "reused"
                 try:
                     result = one(peer, new, seconds)
@@ -92,7 +98,7 @@ def rounds(peers: list[Peer], runs: int, seconds: float, problems: list[str]) ->
                     problems.append(f"{peer.name}, {connection}: {error}")
                     continue
                 if result is None:
-                    problems += [f"{peer.name}: not installed"] if number == 0 and new else []
+                    problems += [f"{peer.name}: not installed"] if f"{peer.name}: not installed" not in problems else []
                     continue
                 if "due" in result and not result["due"] == result["requests"] == result["server_read"]:
                     problems.append(f"{peer.name}, {connection}: not the same: {result}")

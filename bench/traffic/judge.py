@@ -34,6 +34,22 @@ def summarise(found: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]) -> T
     return table
 
 
+def summarise_paced(
+    open_runs: Sequence[Mapping[str, Any]], found: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]
+) -> dict[str, dict[str, float]]:
+    """tool -> medians of answers per second and of the share of a core at one fixed rate, new connections."""
+    shares = {name: [(run["per_s"], run["cpu_s"] / run["wall_s"]) for run in runs] for (name, _), runs in found.items()}
+    shares["fast"] = [(run["ok"] / run["seconds"], run["cpu_share"]) for run in open_runs]
+    return {
+        name: {
+            "per_s": round(statistics.median(per_s for per_s, _ in runs), 1),
+            "cpu_share": round(statistics.median(share for _, share in runs), 3),
+        }
+        for name, runs in shares.items()
+        if runs
+    }
+
+
 def judge(table: Table, open_runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each promise: figure, asked, reached, good. reached is None where it could not be measured."""
     out: list[dict[str, Any]] = []
@@ -70,4 +86,12 @@ def markdown(table: Table) -> str:
     for name, values in sorted(table.items(), key=lambda item: -item[1].get("new", _NONE)["per_cpu_s"]):
         new, kept = values.get("new", _NONE), values.get("reused", _NONE)
         lines.append(f"| {name} | {new['per_s']:,.0f} | {kept['per_s']:,.0f} | {new['cpu_us']} | {kept['cpu_us']} |")
+    return "\n".join(lines)
+
+
+def markdown_paced(rate: int, at_rate: Mapping[str, Mapping[str, float]]) -> str:
+    """The table of the open loop, the one with the least CPU first; begins with an empty line and what it shows."""
+    lines = [f"\n\n| tool, new connections at {rate:,}/s | answered/s | share of a core |", "| --- | ---: | ---: |"]
+    for name, values in sorted(at_rate.items(), key=lambda item: item[1]["cpu_share"]):
+        lines.append(f"| {name} | {values['per_s']:,.0f} | {values['cpu_share']:.2f} |")
     return "\n".join(lines)

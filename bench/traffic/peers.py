@@ -16,6 +16,8 @@ from typing import Any
 from bench.traffic.place import ROOT, find, peer_python, pin_client
 
 IN_FLIGHT = "64"
+OPEN_RATE = 5000
+"""Requests a second of the open loop."""
 K6 = "--vus 64 --duration {s}s -e URL={url} {here}/k6.js"
 
 
@@ -110,6 +112,14 @@ PEERS = (
     _python("aiohttp", peer_python),
     Peer("locust", _locust_command, _locust),
 )
+
+_AT_RATE = f"-c 50 -z {{s}}s -q {OPEN_RATE}"
+PACED = (
+    Peer("oha", _tool("oha", f"{_AT_RATE} --no-tui --output-format json {{url}}", new="--disable-keepalive"), _oha),
+    # hey's rate is each worker's own.
+    Peer("hey", _tool("hey", f"-c 50 -q {OPEN_RATE // 50} -z {{s}}s -cpus 1 {{url}}", new="-disable-keepalive"), _hey),
+)
+"""Peers that can keep a rate, at OPEN_RATE."""
 
 
 def measure(peer: Peer, url: str, new: bool, seconds: float) -> dict[str, Any] | None:

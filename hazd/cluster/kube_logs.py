@@ -22,6 +22,7 @@ from hazd.errors import ClusterError, NotFound
 from hazd.model import Manifest, Ref
 
 TRANSIENT = (429, 500, 502, 503, 504)
+FORBIDDEN = 403  # also an API server's first word to anybody after a restart, while its RBAC caches are empty
 NOT_STARTED = 400  # "container ... is waiting to start", "pod ... does not have a host assigned"
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 0.8
 OVERLAP_NS = 1_000_000_000  # lines of two output streams may come a little out of order
@@ -107,7 +108,8 @@ class Follower:
         except Refused as error:
             if error.status == NOT_STARTED:
                 return "waiting"
-            if error.status not in TRANSIENT:
+            allowed_before = error.status == FORBIDDEN and self._newest_ns is not None
+            if error.status not in TRANSIENT and not allowed_before:
                 raise
             self._cut = error.message
             return "broken"

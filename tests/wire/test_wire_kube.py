@@ -266,6 +266,26 @@ async def test_a_log_cut_off_for_good_says_so(fake: tuple[FakeApi, str]) -> None
     assert got == ["first"]
 
 
+FORBIDDEN = failure(403, "Forbidden", 'pods "a" is forbidden: User "u" cannot get resource "pods/log"')
+
+
+async def test_a_log_outlasts_an_api_server_that_restarts(fake: tuple[FakeApi, str]) -> None:
+    """Its first answers are 403 for want of its caches: whoever could read before reads on."""
+    api, kubeconfig = fake
+    api.say(f"GET {POD}", pod("running"), FORBIDDEN, pod("running"), pod("terminated", **GOING))
+    api.say(f"GET {LOG}", log(at(1, "first"), end="cut"), FORBIDDEN, log(at(1, "first"), at(2, "second")))
+    assert await read_log(kubeconfig) == ["first", "second"]
+
+
+async def test_a_log_that_may_not_be_read_is_an_error_at_once(fake: tuple[FakeApi, str]) -> None:
+    """Without the right to pods/log nothing is waited for."""
+    api, kubeconfig = fake
+    api.say(f"GET {POD}", pod("running"))
+    api.say(f"GET {LOG}", FORBIDDEN)
+    with pytest.raises(ClusterError, match="forbidden"):
+        await read_log(kubeconfig)
+
+
 async def test_a_container_that_does_not_exist_is_not_found(fake: tuple[FakeApi, str]) -> None:
     """With the names of those that do."""
     api, kubeconfig = fake
