@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.command import summary_of
 from bench.document import ROOT, put_table
 
 HERE = Path(__file__).parent
@@ -28,12 +27,8 @@ def one_run(cluster: str, rate: int, out: Path, number: int, repeats: list[str])
     """The trials of one matrix run; raises CalledProcessError when hazd could not run them at all."""
     for attempt in range(ATTEMPTS):
         name = f"{cluster}-{number}-{attempt}"
-        command = [sys.executable, "-c", "from hazd.cli import main; main()", "matrix", "rollout", "--cluster", cluster]
-        command += ["--rate", str(rate), "--out", str(out), "--name", name, "--json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if not done.stdout:
-            raise subprocess.CalledProcessError(done.returncode, command)
-        trials: list[dict[str, Any]] = json.loads(done.stdout)["trials"]
+        where = ("--cluster", cluster, "--out", str(out), "--name", name)
+        trials: list[dict[str, Any]] = summary_of("matrix", "rollout", "--rate", str(rate), *where)["trials"]
         undecided = [trial for trial in trials if trial["verdict"] == "INCONCLUSIVE"]
         if not undecided:
             break

@@ -22,6 +22,7 @@ from typing import Any
 
 import anyio
 
+from bench.command import summary_of
 from bench.document import ROOT, put_table
 from hazd.cluster.choose import open_cluster
 from hazd.model import Ref
@@ -113,13 +114,9 @@ def answers(port: int) -> bool:
 def rolled(pods: int) -> dict[str, Any]:
     """One rolling update of so many pods under 200 requests a second, all fixes on."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from hazd.cli import main; main()", "run", "rollout", "--cluster", "lab"]
-        command += ["--replicas", str(pods), "--with-all", "--json", "--out", folder]
         began = time.monotonic()
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if not done.stdout:
-            raise subprocess.CalledProcessError(done.returncode, command)
-        trial = json.loads(done.stdout)["trials"][0]
+        what = ("run", "rollout", "--cluster", "lab", "--replicas", str(pods), "--with-all", "--out", folder)
+        trial = summary_of(*what)["trials"][0]
     kept = ("verdict", "reasons", "requests", "failures", "late_ms", "terminations")
     return {"pods": pods, "took_s": time.monotonic() - began} | {name: trial[name] for name in kept}
 
