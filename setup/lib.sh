@@ -1,5 +1,6 @@
 # Shared by the scripts beside it: say what is done before it is done, root where it is needed, Debian packages.
 set -euo pipefail
+PATH=$PATH:/usr/local/go/bin # where Go puts itself, and what cron and sudo leave out
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }

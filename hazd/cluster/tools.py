@@ -27,6 +27,7 @@ from hazd.errors import EnvironmentProblem
 
 Say: TypeAlias = Callable[[str], None]
 TAIL_LINES = 10
+GO_FOLDER = Path("/usr/local/go/bin")
 DOCKER_DOWN = ("Cannot connect to the Docker daemon", "failed to connect to the docker API", "permission denied while")
 DOCKER_HINT = "start it (`systemctl start docker`, `setup/docker` as root), or `make setup`; `hazd doctor` says more"
 
@@ -50,10 +51,11 @@ def node_cache() -> Path:
 
 
 def find(name: str) -> str | None:
-    """A program on PATH, else the one hazd built into its cache, else in sbin (often not on a user's PATH)."""
+    """A program on PATH, else the one hazd built into its cache, else where it usually is when PATH leaves that out:
+    sbin for ordinary users, Go's own folder under cron and sudo (https://go.dev/doc/install)."""
     if found := shutil.which(name):
         return found
-    for folder in (node_cache() / "bin", Path("/usr/sbin"), Path("/sbin")):
+    for folder in (node_cache() / "bin", Path("/usr/sbin"), Path("/sbin"), GO_FOLDER):
         if os.access(folder / name, os.X_OK) and (folder / name).is_file():
             return str(folder / name)
     return None
