@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.document import ROOT, put_table
+from bench.machine import machine
 from bench.traffic.judge import judge, markdown, markdown_paced, summarise, summarise_paced
 from bench.traffic.open_loop import open_loop
 from bench.traffic.peers import OPEN_RATE, PACED, PEERS, Peer, measure
@@ -38,7 +37,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=HERE / "result.json")
     options = parser.parse_args()
     problems: list[str] = []
-    place, load = enter_namespace(), os.getloadavg()[0]
+    place, before = enter_namespace(), machine()
     peers = [peer for peer in PEERS if options.only is None or peer.name in options.only]
     found = rounds(peers, options.runs, options.seconds, problems)
     open_runs: list[dict[str, Any]] = []
@@ -53,12 +52,7 @@ def main() -> int:
     result = {
         "schema": 1,
         "when": time.strftime("%Y-%m-%d"),
-        "machine": {
-            "cores": os.cpu_count(),
-            "kernel": platform.release(),
-            "python": platform.python_version(),
-            "load_before": load,
-        },
+        "machine": before,
         "place": place,
         "in_flight": 64,
         "runs": options.runs,
@@ -70,7 +64,7 @@ def main() -> int:
         "problems": problems,
     }
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    words = markdown(table) + (markdown_paced(OPEN_RATE, at_rate) if at_rate else "")
+    words = "\n\n".join([markdown(table), *([markdown_paced(OPEN_RATE, at_rate)] if at_rate else [])])
     print(words)
     if options.only is None and not options.no_open_loop:
         put_table(ROOT / "README.md", "python -m bench.traffic", words)
@@ -98,7 +92,8 @@ def rounds(
                     problems.append(f"{peer.name}, {connection}: {error}")
                     continue
                 if result is None:
-                    problems += [f"{peer.name}: not installed"] if f"{peer.name}: not installed" not in problems else []
+                    if (absent := f"{peer.name}: not installed") not in problems:
+                        problems.append(absent)
                     continue
                 if "due" in result and not result["due"] == result["requests"] == result["server_read"]:
                     problems.append(f"{peer.name}, {connection}: not the same: {result}")

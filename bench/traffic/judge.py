@@ -90,8 +90,8 @@ def markdown(table: Table) -> str:
 
 
 def markdown_paced(rate: int, at_rate: Mapping[str, Mapping[str, float]]) -> str:
-    """The table of the open loop, the one with the least CPU first; begins with an empty line and what it shows."""
-    lines = [f"\n\n| tool, new connections at {rate:,}/s | answered/s | share of a core |", "| --- | ---: | ---: |"]
+    """The table of the open loop, the one with the least CPU first."""
+    lines = [f"| tool, new connections at {rate:,}/s | answered/s | share of a core |", "| --- | ---: | ---: |"]
     for name, values in sorted(at_rate.items(), key=lambda item: item[1]["cpu_share"]):
         lines.append(f"| {name} | {values['per_s']:,.0f} | {values['cpu_share']:.2f} |")
     return "\n".join(lines)

@@ -18,6 +18,8 @@ from bench.traffic.place import ROOT, find, peer_python, pin_client
 IN_FLIGHT = "64"
 OPEN_RATE = 5000
 """Requests a second of the open loop."""
+HEY = "-z {s}s -cpus 1 {url}"
+OHA = "-z {s}s --no-tui --output-format json {url}"
 K6 = "--vus 64 --duration {s}s -e URL={url} {here}/k6.js"
 
 
@@ -106,18 +108,17 @@ PEERS = (
     _python("stock-httpx", _own),
     Peer("wrk", _tool("wrk", "-t1 -c64 -d{s}s {url}"), _wrk),
     Peer("ab", _tool("ab", "-q -t {s} -n 99999999 -c 64 {url}", kept="-k"), _ab),
-    Peer("hey", _tool("hey", "-z {s}s -c 64 -cpus 1 {url}", new="-disable-keepalive"), _hey),
-    Peer("oha", _tool("oha", "-z {s}s -c 64 --no-tui --output-format json {url}", new="--disable-keepalive"), _oha),
+    Peer("hey", _tool("hey", HEY, new="-c 64 -disable-keepalive", kept="-c 64"), _hey),
+    Peer("oha", _tool("oha", OHA, new="-c 64 --disable-keepalive", kept="-c 64"), _oha),
     Peer("k6", _tool("k6", K6, new="run -q --no-connection-reuse", kept="run -q"), _k6),
     _python("aiohttp", peer_python),
     Peer("locust", _locust_command, _locust),
 )
 
-_AT_RATE = f"-c 50 -z {{s}}s -q {OPEN_RATE}"
 PACED = (
-    Peer("oha", _tool("oha", f"{_AT_RATE} --no-tui --output-format json {{url}}", new="--disable-keepalive"), _oha),
+    Peer("oha", _tool("oha", OHA, new=f"-c 50 -q {OPEN_RATE} --disable-keepalive"), _oha),
     # hey's rate is each worker's own.
-    Peer("hey", _tool("hey", f"-c 50 -q {OPEN_RATE // 50} -z {{s}}s -cpus 1 {{url}}", new="-disable-keepalive"), _hey),
+    Peer("hey", _tool("hey", HEY, new=f"-c 50 -q {OPEN_RATE // 50} -disable-keepalive"), _hey),
 )
 """Peers that can keep a rate, at OPEN_RATE."""
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.command import summary_of
+from bench.machine import machine
 
 HERE = Path(__file__).parent
 WARMUP_S = 12
@@ -41,14 +40,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=HERE / "rollout.json")
     options = parser.parse_args()
-    machine = {"cores": os.cpu_count(), "kernel": platform.release(), "load_before": os.getloadavg()[0]}
+    before = machine()
     trial = rolled(options.rate, options.workers)
     requests = trial["requests"]
     good = requests["due"] == requests["recorded"] == requests["ok"] and trial["accounting"]["complete"]
     result = {
         "schema": 1,
         "when": time.strftime("%Y-%m-%d"),
-        "machine": machine,
+        "machine": before,
         "rate": options.rate,
         "workers": options.workers,
         "warmup_s": WARMUP_S,

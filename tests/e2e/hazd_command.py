@@ -50,4 +50,4 @@ def run_decided(
     return code, summary
 
 
-__all__ = ["ATTEMPTS", "COMMAND", "PATIENT", "hazd", "run_decided", "run_json"]
+__all__ = ["COMMAND", "PATIENT", "hazd", "run_decided", "run_json"]
