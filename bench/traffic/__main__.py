@@ -21,7 +21,7 @@ from bench.machine import machine
 from bench.traffic.judge import judge, markdown, markdown_paced, summarise, summarise_paced
 from bench.traffic.open_loop import open_loop
 from bench.traffic.peers import OPEN_RATE, PACED, PEERS, Peer, measure
-from bench.traffic.place import enter_namespace
+from bench.traffic.place import client_core_awake, enter_namespace
 from bench.traffic.server import Nginx
 
 HERE = Path(__file__).parent
@@ -43,10 +43,11 @@ def main() -> int:
     open_runs: list[dict[str, Any]] = []
     paced: Found = defaultdict(list)
     for _ in range(0 if options.no_open_loop else options.runs):
-        with Nginx() as nginx:
-            open_runs.append(open_loop("fast", nginx.url(True), True, float(OPEN_RATE), options.seconds + 2))
-        for name, results in rounds(list(PACED), 1, options.seconds + 2, problems, (True,)).items():
-            paced[name] += results
+        with client_core_awake():
+            with Nginx() as nginx:
+                open_runs.append(open_loop("fast", nginx.url(True), True, float(OPEN_RATE), options.seconds + 2))
+            for name, results in rounds(list(PACED), 1, options.seconds + 2, problems, (True,)).items():
+                paced[name] += results
     table, at_rate = summarise(found), summarise_paced(open_runs, paced)
     promises = judge(table, open_runs)
     result = {

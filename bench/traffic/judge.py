@@ -17,6 +17,11 @@ RATIOS = (
 """(ours, connection, theirs, at least)"""
 LATE_P99_MS = 2.0
 CPU_SHARE = 0.40
+TIMES_WRK = 3.4
+"""CPU_SHARE on the machine it was set on, where wrk made 42,200 new connections a CPU second: 0.40 / 5,000 * 42,200.
+
+wrk's cost of a connection is the kernel's and the machine's; hazd's as a multiple of it says the same on any machine.
+"""
 BYTES_PER_REQUEST = 64.0
 _NONE = {"per_s": 0.0, "per_cpu_s": 0.0, "cpu_us": 0.0}
 
@@ -74,6 +79,13 @@ def judge(table: Table, open_runs: Sequence[Mapping[str, Any]]) -> list[dict[str
         at = f"fast at {open_runs[0]['rate']:g}/s open loop, new connections"
         promise(f"{at}: lateness p99, ms", f"< {LATE_P99_MS:g}", late, late < LATE_P99_MS)
         promise(f"{at}: share of a core", f"< {CPU_SHARE:g}", round(cpu, 3), cpu < CPU_SHARE)
+        figure = f"{at}: CPU a request, as a multiple of wrk's CPU a new connection"
+        try:
+            times = cpu / open_runs[0]["rate"] * table["wrk"]["new"]["per_cpu_s"]
+        except KeyError:
+            promise(figure, f"<= {TIMES_WRK:g}", None, False)
+        else:
+            promise(figure, f"<= {TIMES_WRK:g}", round(times, 2), times <= TIMES_WRK)
         small = grown <= BYTES_PER_REQUEST
         promise(f"{at}: memory grown, bytes a request", f"<= {BYTES_PER_REQUEST:g}", round(grown, 1), small)
         promise(f"{at}: recorded / due", "= 1, all ok, check-sum right", whole, every)
