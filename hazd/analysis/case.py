@@ -43,9 +43,14 @@ class Case:
         return (self.failed.peer == "") | (self.failed.peer == pod.name)
 
     def listening_ns(self, pod: PodLife) -> int | None:
-        """When the pod began to answer: its own log, else its first good answer."""
+        """When the pod began to answer: its own log, else its first good answer.
+
+        Where no answer names its pod, a readinessProbe has asked for us: it answered before it was listed.
+        """
         if pod.listening_ns is not None or pod.existed:
             return pod.listening_ns
+        if self.requests.nameless and (self.meta.get("workload") or {}).get("probed"):
+            return pod.added_ns
         import numpy as np
 
         good = np.flatnonzero((self.requests.pod == pod.name) & self.requests.ok)

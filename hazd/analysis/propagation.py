@@ -62,6 +62,8 @@ def measure_propagation(case: Case) -> Propagation:
     import numpy as np
 
     requests, routing = case.requests, case.routing
+    if routing.slack_ns:
+        return Propagation((), None)  # assumed there, not measured
     lags: list[Lag] = []
     intervals: list[float] = []
     changes = list(zip(routing.versions, routing.versions[1:], strict=False))

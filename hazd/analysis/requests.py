@@ -53,6 +53,11 @@ class Requests:
         return self.kind == FailureKind.OK
 
     @cached_property
+    def nameless(self) -> bool:
+        """Whether no answer says which pod gave it, as those of hazd's sample app do (`x-hazd-pod`)."""
+        return not (self.pod != "").any()
+
+    @cached_property
     def failed(self) -> Any:
         """Positions of the failed requests."""
         import numpy as np

@@ -23,6 +23,8 @@ ADDRESS_S = (0.1, 0.03, 0.3, 1.0)
 """Guesses of how long a dead pod's address still refuses; the first one where nothing tells."""
 _A_SECOND_LATE = 0.5
 """How much less likely a second more of lag makes a path, in nats: decides only where the requests do not."""
+TYPICAL_LAG_NS = _S
+"""kube-proxy applies changes once a second at most (minSyncPeriod, its default in iptables mode)."""
 _EARLY_NS = _S // 2
 """The watch may bring a version that much later than kube-proxy had it."""
 
@@ -41,11 +43,14 @@ class Routing:
     """versions: in order. starts: worker -> when its node took each (with a later one: as that; never: far off).
 
     address_s: how long the address of a pod outlives its process, typically: so long it refuses, then it is silent.
+    slack_ns: 0 where `starts` was read off the requests. Where no answer names its pod they tell nothing: then `starts`
+    is when the endpoints changed, and a node may have lagged behind by that much.
     """
 
     versions: tuple[Version, ...]
     starts: Mapping[int, Any]
     address_s: float
+    slack_ns: int = 0
 
     def version_at(self, worker: int, times_ns: Any) -> Any:
         """Index of the version in force, per time; -1 when there was none."""
@@ -56,11 +61,12 @@ class Routing:
         return np.searchsorted(self.starts[worker], times_ns, side="right") - 1
 
     def held(self, pod: str, workers: Any, times_ns: Any) -> Any:
-        """Per request: whether its node's rules held the pod when it was sent."""
+        """Per request: whether its node's rules held the pod when it was sent, or may have."""
         import numpy as np
 
         member = np.array([pod in version.pods for version in self.versions] + [False])
-        return member[self._index(workers, times_ns)]
+        now = member[self._index(workers, times_ns)]
+        return now | member[self._index(workers, times_ns - self.slack_ns)] if self.slack_ns else now
 
     def empty(self, workers: Any, times_ns: Any) -> Any:
         """Per request: whether its node's rules held no endpoint at all."""
@@ -112,6 +118,12 @@ def infer_routing(requests: Requests, story: Story, listening: Mapping[str, int 
     versions = read_versions(story)
     if not versions:
         return Routing(versions, {}, ADDRESS_S[0])
+    if requests.nameless:
+        import numpy as np
+
+        times = np.array([version.at_ns for version in versions], dtype=np.int64)
+        workers = np.unique(requests.worker).tolist()
+        return Routing(versions, dict.fromkeys(workers, times), ADDRESS_S[0], TYPICAL_LAG_NS)
     found = [_infer(versions, requests, story, listening, ignore, address_s) for address_s in ADDRESS_S]
     return max(found, key=lambda item: item[0])[1]
 

@@ -112,6 +112,8 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
     """Fold the events of a trial, in their order, into pods' and nodes' lives."""
     story = Story()
     workers = {str(item.get("pod", "")) for item in meta.get("workers", ())}
+    tested = meta.get("workload") or {}  # runs of before 2026-11-21 lack it; all other pods were the sample's then
+    labels, front = tested.get("labels") or {}, tested.get("service")
     namespace = str(meta.get("namespace", ""))
     start_ns = (meta.get("phases") or {}).get("traffic_start_ns")
     clocks = _app_clocks(events)
@@ -131,12 +133,12 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
                 _app(story.pods.setdefault(name, PodLife(name)), event, clocks.get(name, 0))
         elif event.source != "watch" or (namespace and event.ref.namespace not in ("", namespace)):
             continue
-        elif kind == "Pod" and name not in workers and look(event.detail, "labels.app") not in _OWN:
+        elif kind == "Pod" and name not in workers and _is_tested(event.detail, labels):
             if name not in story.pods:
                 existed = event.reason == "ADDED" and start_ns is not None and event.observed_ns < start_ns
                 story.pods[name] = PodLife(name, existed=existed, created_ns=event.observed_ns)
             _pod(story.pods[name], event)
-        elif kind == "EndpointSlice" and look(event.detail, "service") not in _OWN:
+        elif kind == "EndpointSlice" and _is_front(look(event.detail, "service"), front):
             slices[name] = {} if event.reason == "DELETED" else _endpoints(event.detail)
             _listed(story, slices, event.observed_ns)
         elif kind == "Node":
@@ -149,6 +151,17 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
             story.warnings.append((event.observed_ns, words))
     story.pods = {name: pod for name, pod in story.pods.items() if _is_workload(pod)}
     return story
+
+
+def _is_tested(detail: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a pod has the labels of the workload under test; a digest without any label is not held against it."""
+    own = look(detail, "labels", "metadata.labels") or {}
+    return own.get("app") not in _OWN and (not own or labels.items() <= own.items())
+
+
+def _is_front(service: Any, front: Any) -> bool:
+    """Whether an EndpointSlice of this Service says how the workload under test is reached; one unnamed may."""
+    return service is None or (service == front if front else service not in _OWN)
 
 
 def _is_workload(pod: PodLife) -> bool:

@@ -18,6 +18,8 @@ TITLE = "sent to a pod that had stopped listening"
 CURED_BY = ("prestop",)
 _SLOW_TEARDOWN = 0.05
 """How likely it is that the address of a pod stayed much longer than those of the others."""
+_MAY_HAVE_CLOSED = 0.4
+"""As likely as not_listening_yet takes a new pod of which nothing is known not to listen yet."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -33,6 +35,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
         if pod.deleted_ns is not None and end_ns is not None:
             refuses = within(failed.sent_ns, 0, end_ns, after_s=case.routing.address_s)
             scores = scores * np.maximum(refuses, _SLOW_TEARDOWN)
+        if case.requests.nameless and end_ns is not None:
+            # no log says whether it closed its listener at SIGTERM; when its process has ended it certainly has
+            scores = scores * np.where(failed.done_ns < end_ns, _MAY_HAVE_CLOSED, 1.0)
         if np.any(scores > 0):
             yield Suspect(pod.name, scores, _explain(case, pod, closed_ns))
 
