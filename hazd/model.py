@@ -164,10 +164,14 @@ class TrafficPlan:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a fix transforms: the manifests under test, and how the client uses connections."""
+    """What a fix transforms: the manifests under test, and how the client uses connections.
+
+    workload: name of the workload under test among them; "" = the only one that a Service selects.
+    """
 
     documents: tuple[Manifest, ...]
     recycle_after: int = 0
+    workload: str = ""
 
 
 @dataclass(frozen=True, slots=True)

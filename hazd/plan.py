@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hazd.errors import EnvironmentProblem
 from hazd.fixes import Fix
-from hazd.manifests import diff
+from hazd.manifests import choose_workload, diff
 from hazd.model import ClusterInfo, Manifest, Setup, Stream, TrafficPlan, Trial
+from hazd.own_workload import OwnWorkload
 from hazd.scenario import Scenario
 from hazd.traffic.beside import with_control
 from hazd.workload.certificate import SERVER_NAME, Certificate
@@ -23,9 +25,10 @@ NATIVE_SLEEP_SINCE = (1, 30)
 class Options:
     """What a caller asked for. Rates per second; durations in seconds; None = the scenario's own.
 
-    certificate: the sample app serves TLS with it. recycle_connections_after (requests) and recycle_connections_s: the
-    client closes a kept connection then, 0: never. max_late_ms: None = the verdict's own. problems: what was wrong
-    already where the options came from, such as a file that cannot be read; it is told with the rest.
+    certificate: the sample app serves TLS with it. own: the user's own workload in the sample app's place.
+    recycle_connections_after (requests) and recycle_connections_s: the client closes a kept connection then, 0: never.
+    max_late_ms: None = the verdict's own. problems: what was wrong already where the options came from, such as a file
+    that cannot be read; it is told with the rest.
     """
 
     scenario: str
@@ -61,6 +64,7 @@ class Options:
     replicas: int | None = None
     max_failed: int = 0
     workload: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnWorkload | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
@@ -118,9 +122,11 @@ def traffic_plan(options: Options, profile: str, streams: tuple[Stream, ...]) ->
 def fix_sets(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> list[tuple[str, ...]]:
     """Fix sets in the order they run, the baseline first where there is more than one.
 
-    each: none, every named fix alone, all of them together (`hazd matrix`). compare: none, then all named.
+    each: none, every named fix alone, all of them together (`hazd matrix`). compare: none, then all named. Of all fixes
+    those that cannot act on the user's own workload are left out.
     """
-    wanted = {*options.fixes, *(scenario.fixes if options.all_fixes else ())}
+    cannot = left_out(options, scenario, fixes)
+    wanted = {*options.fixes, *(name for name in scenario.fixes if options.all_fixes and name not in cannot)}
     named = tuple(name for name in fixes if name in wanted)
     if options.each and named:
         alone = [(name,) for name in named] if len(named) > 1 else []
@@ -128,37 +134,63 @@ def fix_sets(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> 
     return [(), named] if options.compare and named else [named]
 
 
+def left_out(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> dict[str, str]:
+    """The fixes asked for, by name or by --with-all, that cannot act on the user's own workload, and why not."""
+    if options.own is None:
+        return {}
+    setup = Setup(options.own.documents, workload=options.own.name)
+    asked = {*options.fixes, *(scenario.fixes if options.all_fixes else ())}
+    reasons = {name: fix.applies(setup) for name, fix in fixes.items() if name in asked}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
 def documents_of(options: Options, scenario: Scenario, image: str, *, spread: bool) -> tuple[Manifest, ...]:
-    """The sample workload as the scenario wants it before any fix; spread: leave its place to the scheduler."""
-    documents: tuple[Manifest, ...] = sample_workload(
-        image=image,
-        replicas=options.replicas or scenario.replicas,
-        placement="spread" if spread else scenario.placement,
-        certificate=options.certificate,
-        http2=options.http2,
-        **dict(options.workload),
-    )
+    """The workload as the scenario wants it before any fix; spread: leave the sample's place to the scheduler."""
+    documents: tuple[Manifest, ...]
+    if options.own is not None:
+        documents = options.own.deployed(options.replicas)
+    else:
+        documents = sample_workload(
+            image=image,
+            replicas=options.replicas or scenario.replicas,
+            placement="spread" if spread else scenario.placement,
+            certificate=options.certificate,
+            http2=options.http2,
+            **dict(options.workload),
+        )
     if scenario.prepare is not None:
-        documents = scenario.prepare(documents, dict(scenario.options) | dict(options.given) | {"rate": options.rate})
+        more = {"rate": options.rate, "workload": options.own.name if options.own else ""}
+        documents = scenario.prepare(documents, dict(scenario.options) | dict(options.given) | more)
     return documents
 
 
 def make_trials(
     options: Options, scenario: Scenario, fixes: Mapping[str, Fix], info: ClusterInfo, image: str
 ) -> tuple[Trial, ...]:
-    """The trials of a run, in order. image: the sample app's first tag."""
+    """The trials of a run, in order. image: the sample app's first tag.
+
+    Raises EnvironmentProblem when the user's own workload cannot run on this cluster.
+    """
+    if options.own is not None and info.kind == "lab":
+        raise EnvironmentProblem(
+            "--workload: the lab runs commands, not images, so it cannot run a workload of your own",
+            "--cluster kind (it needs Docker) or --cluster context:NAME",
+        )
     settings = dict(scenario.settings) | dict(options.workload) | dict(options.settings)
     settings["native_sleep"] = supports_native_sleep(info)
     settings["expects"] = list(scenario.expects)
     settings["max_failed"] = options.max_failed
     if options.max_late_ms is not None:
         settings["max_late_ms"] = options.max_late_ms
+    if options.own is not None:
+        settings |= {"sample": False, "next_image": options.own.next_image}
     given = dict(scenario.options) | dict(options.given)
     trials = []
     for names in fix_sets(options, scenario, fixes):
         # Replicas on one node are the fault that anti-affinity cures, so it starts from the choice of the scheduler.
         documents = documents_of(options, scenario, image, spread="anti-affinity" in names)
-        setup = Setup(documents)
+        setup = Setup(documents, workload=options.own.name if options.own else "")
+        replicas = choose_workload(documents, setup.workload)["spec"]["replicas"]
         for name in names:
             setup = fixes[name].apply(setup, settings)
         streams = streams_of(options, scenario, setup.recycle_after)
@@ -170,7 +202,7 @@ def make_trials(
                 rate=options.rate,
                 warmup_s=options.warmup_s,
                 settle_s=options.settle_s,
-                replicas=options.replicas or scenario.replicas,
+                replicas=replicas,
                 setup=setup,
                 traffic=with_control(
                     traffic_plan(options, options.profile or scenario.profile, streams), options.control_rate
@@ -202,6 +234,7 @@ __all__ = [
     "Options",
     "absolute_profile",
     "fix_sets",
+    "left_out",
     "make_trials",
     "streams_of",
     "supports_native_sleep",

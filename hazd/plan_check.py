@@ -10,7 +10,7 @@ from dataclasses import replace
 from hazd.errors import UsageError
 from hazd.fixes import Fix
 from hazd.model import Stream
-from hazd.plan import Options, traffic_plan
+from hazd.plan import Options, left_out, traffic_plan
 from hazd.scenario import Scenario
 from hazd.traffic.pacer import parse_profile
 from hazd.traffic.plan_json import find_problems
@@ -74,6 +74,8 @@ def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[st
         least(flag.get(name, "--" + name.replace("_", "-")), options.settings.get(name), 0 if name == "grace_s" else 1)
     if options.connection is not None and options.connection not in CONNECTIONS:
         wrong("--connection", options.connection, "one of " + ", ".join(CONNECTIONS))
+    if options.own is not None and item is not None:
+        problems += _own_problems(options, item, fixes)
     problems += _request_problems(options)
     problems += _traffic_problems(options, item)
     for name in ("max_surge", "max_unavailable"):
@@ -96,14 +98,27 @@ def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[st
     return item
 
 
+def _own_problems(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> list[str]:
+    """What cannot be done with the user's own workload."""
+    assert options.own is not None
+    found = list(options.own.problems())
+    if scenario.sample_only:
+        found.append(f"--workload: {scenario.name} needs hazd's own sample app: {scenario.sample_only}")
+    if not found:
+        cannot = left_out(options, scenario, fixes)
+        found += [f"--with-{name}: {cannot[name]}" for name in options.fixes if name in cannot]
+    return found
+
+
 def _request_problems(options: Options) -> list[str]:
     """What a traffic plan may hold but a run cannot mean."""
     found = []
     if not re.fullmatch(r"/[^\s#]*", options.path) or not options.path.isprintable():
         found.append(f"--path: {options.path!r} is not a path that begins with / and holds no blank and no #")
-    elif options.path.partition("?")[0] in PATHS_OF_ITS_OWN:
+    elif options.own is None and options.path.partition("?")[0] in PATHS_OF_ITS_OWN:
         found.append(f"--path: {options.path!r} is not counted by the sample app; any other path is")
-    if 200 not in options.expect and all(200 <= status <= 599 for status in options.expect) and options.expect:
+    in_range = all(200 <= status <= 599 for status in options.expect)
+    if options.own is None and options.expect and in_range and 200 not in options.expect:
         found.append(f"--expect: {options.expect} lacks 200, and that is what the sample app answers")
     own = [name for name, _ in options.headers if name.lower() in OWN_HEADERS]
     found += [f"--header: {name!r} is set by the sender itself, as each request needs it; leave it out" for name in own]

@@ -6,6 +6,7 @@ One Recorder a trial; it owns the background tasks that listen, and knows from w
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -22,16 +23,28 @@ APP_PORT = 8080
 
 
 class Recorder:
-    """Listens from open() until the trial's task group is cancelled. app_label: the value of the pods' `app` label."""
+    """Listens from open() until the trial's task group is cancelled.
+
+    labels: those by which the workload selects its pods. sample: they run hazd's sample app, so that their logs and
+    their counts are read.
+    """
 
     def __init__(
-        self, cluster: Cluster, namespace: str, writer: TrialWriter, observer: Observer, app_label: str
+        self,
+        cluster: Cluster,
+        namespace: str,
+        writer: TrialWriter,
+        observer: Observer,
+        labels: Mapping[str, str],
+        *,
+        sample: bool,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
         self._writer = writer
         self._observer = observer
-        self._app_label = app_label
+        self._labels = labels
+        self.sample = sample
         self._followed: set[str] = set()
         self._following = 0
         self.pods: dict[str, dict[str, Any]] = {}
@@ -73,14 +86,14 @@ class Recorder:
 
     def _pod(self, event: Event, tasks: TaskGroup) -> None:
         name = event.ref.name
-        if (event.detail.get("labels") or {}).get("app") != self._app_label:
+        if not self._labels.items() <= (event.detail.get("labels") or {}).items():
             return
         if event.reason == "DELETED":
             self.gone[name] = dict(event.detail)
             self.pods.pop(name, None)
         else:
             self.pods[name] = dict(event.detail)
-            if name not in self._followed:
+            if self.sample and name not in self._followed:
                 self._followed.add(name)
                 tasks.start_soon(self._follow, event.ref)
         self._observer(Progress("pods", self.pod_states()))
@@ -116,7 +129,7 @@ class Recorder:
         return self.pod_states()["terminating"]
 
     async def _follow(self, pod: Ref) -> None:
-        """Turn the app's life log into events; a workload that is not hazd's own sample simply has no such lines."""
+        """Turn the sample app's life log into events."""
         self._following += 1
         try:
             async with self._cluster.logs(pod) as lines:

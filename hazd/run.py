@@ -29,7 +29,7 @@ from hazd.recorder import Recorder
 from hazd.removal import remove_namespace
 from hazd.scenario import Scenario
 from hazd.stage import Stage
-from hazd.targets import aim, deploy_control
+from hazd.targets import about_target, aim, deploy_control
 from hazd.vantage import vantage_nodes
 from hazd.workload.control import control_target
 from hazd.workload.manifests import namespace_manifest
@@ -183,17 +183,19 @@ class OneTrial:
             self.writer.close(state)
 
     async def _whole(self, tasks: anyio.abc.TaskGroup) -> None:
-        workload, service = find_workload(self.trial.setup.documents)
+        workload, service = find_workload(self.trial.setup.documents, self.trial.setup.workload)
+        about = about_target(self.trial)
+        self.writer.update(workload=about)
         self.step("namespace")
         await self._make_namespace()
-        template_labels = workload["spec"]["template"]["metadata"]["labels"]
         self.recorder = Recorder(
-            self.cluster, self.namespace, self.writer, self.observer, str(template_labels.get("app", ""))
+            self.cluster, self.namespace, self.writer, self.observer, about["labels"], sample=about["sample"]
         )
         await self.recorder.open(tasks)
         await self._deploy()
         ref = Ref(workload["kind"], workload["metadata"]["name"], self.namespace)
-        self.stage = Stage(self.cluster, self.trial, ref, self.images.app_next, self.recorder.add)
+        next_image = str(self.trial.settings.get("next_image", self.images.app_next))
+        self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add)
         self.step("workload becomes ready")
         await self.stage.rollout_status()
         nodes = await self._vantages()
@@ -225,8 +227,9 @@ class OneTrial:
                 await self.fleet.poll(self._tell)
             if scope.cancelled_caught:
                 self.problems.append("not every record could be fetched from the workers in time")
-        self.step("the app's own counts")
-        await self.recorder.finish_logs()
+        if self.recorder.sample:
+            self.step("the app's own counts")
+            await self.recorder.finish_logs()
 
     async def _disrupt(self) -> None:
         assert self.stage is not None

@@ -40,7 +40,8 @@ class Scenario:
     placement: "spread" (the scheduler's choice) or "packed" (all replicas on one node unless a fix says otherwise).
     streams: connection streams when --connection is not given. profile: load profile when --profile is not given; rates
     in it may be percentages of --rate. settings: what fixes and verdict read unless the caller says otherwise.
-    prepare: pure, (documents, options and "rate") -> documents, for what the scenario needs in the manifests.
+    prepare: pure, (documents, options, "rate" and "workload") -> documents, for what the scenario needs in the
+    manifests. sample_only: why it needs hazd's own sample app, "" where any workload will do.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Scenario:
     profile: str = "constant"
     settings: Mapping[str, Any] = field(default_factory=dict)
     prepare: Prepare | None = None
+    sample_only: str = ""
 
     def nodes_taken(self, options: Mapping[str, Any]) -> int:
         """How many nodes it takes away under these options."""
@@ -93,6 +95,7 @@ class Scenario:
             "options": dict(self.options),
             "expects": list(self.expects),
             "placement": self.placement,
+            "sample_only": self.sample_only,
         }
 
 

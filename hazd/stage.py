@@ -16,6 +16,7 @@ from hazd.clock import unix_ns
 from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION, Cluster, Eviction
 from hazd.cluster.silence import Silence
 from hazd.errors import Conflict, NotFound
+from hazd.manifests import app_containers, choose_workload
 from hazd.model import Event, Manifest, Ref, Trial
 from hazd.stage_view import View
 
@@ -27,7 +28,8 @@ class Stage(View):
     """What `disrupt(stage)` gets. Verbs raise ClusterError and its kin; TimedOut when a state does not come.
 
     trial: the Trial under way; options: the scenario's own options. namespace, workload (the Deployment), service:
-    what is under test. mark() puts a line on the timeline.
+    what is under test. next_image: what a rolling update changes the image to, "" = there is none. mark() puts a line
+    on the timeline.
     """
 
     def __init__(
@@ -39,8 +41,18 @@ class Stage(View):
 
     # -- acting ------------------------------------------------------------------------------------------------------
     async def set_image(self, image: str = "") -> None:
-        """kubectl set image: the rolling update of every release."""
-        await self._change_template(lambda spec: _set_images(spec, image or self.next_image))
+        """kubectl set image: the rolling update of every release, on the container behind the Service."""
+        setup = self.trial.setup
+        names = {
+            item["name"] for item in app_containers(choose_workload(setup.documents, setup.workload), setup.documents)
+        }
+
+        def change(spec: dict[str, Any]) -> None:
+            for item in spec["containers"]:
+                if item["name"] in names:
+                    item["image"] = image or self.next_image
+
+        await self._change_template(change)
         self.mark("set-image", f"set image {image or self.next_image}")
 
     async def restart(self) -> None:
@@ -217,10 +229,6 @@ async def _wait_for(work: Coroutine[Any, Any, None]) -> None:
 
 def _with_cpu(resources: dict[str, Any], cpu: str) -> dict[str, Any]:
     return {**resources, "requests": {**(resources.get("requests") or {}), "cpu": cpu}}
-
-
-def _set_images(spec: dict[str, Any], image: str) -> None:
-    spec["containers"][0]["image"] = image
 
 
 __all__ = ["Stage"]

@@ -1,4 +1,4 @@
-"""Where a trial's requests go: the Service under test, and beside it the control target, a pod that nothing disturbs.
+"""Where a trial's requests go: the Service under test, and beside it the control target, which nothing disturbs.
 
 The control target is there when the plan has a control stream; both go with the trial's namespace.
 """
@@ -7,11 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from hazd.cluster.port import Cluster
+from hazd.manifests import app_containers, find_workload
 from hazd.model import CONTROL_STREAM, Manifest, Ref, TrafficPlan, Trial
 from hazd.workload.control import CONTROL_NAME
+
+
+def about_target(trial: Trial) -> dict[str, Any]:
+    """What the journal keeps of the workload under test.
+
+    labels: those it selects its pods by. sample: it is hazd's sample app, which logs, counts and names itself. probed:
+    it has a readinessProbe.
+    """
+    documents = trial.setup.documents
+    workload, service = find_workload(documents, trial.setup.workload)
+    return {
+        "name": workload["metadata"]["name"],
+        "service": service["metadata"]["name"],
+        "labels": workload["spec"]["selector"]["matchLabels"],
+        "sample": bool(trial.settings.get("sample", True)),
+        "probed": any(item.get("readinessProbe") for item in app_containers(workload, documents)),
+    }
 
 
 async def deploy_control(cluster: Cluster, plan: TrafficPlan, documents: Iterable[Manifest]) -> None:
@@ -45,4 +64,4 @@ def _has_control(plan: TrafficPlan) -> bool:
     return any(stream.name == CONTROL_STREAM for stream in plan.streams)
 
 
-__all__ = ["aim", "deploy_control"]
+__all__ = ["about_target", "aim", "deploy_control"]

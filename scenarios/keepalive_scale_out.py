@@ -18,6 +18,7 @@ from hazd.stage import Stage
     expects=("additions",),
     streams=("reused",),
     settings={"recycle_after": 20, "even_shares": True},
+    sample_only="only its answers say which pod gave them",
 )
 async def disrupt(stage: Stage) -> None:
     await stage.scale(stage.trial.replicas * int(stage.options["factor"]))

@@ -23,7 +23,7 @@ def shorten_tolerations(documents: tuple[Manifest, ...], options: Mapping[str, A
     tolerations = [
         {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds} for key in TAINTS
     ]
-    workload, _ = find_workload(documents)
+    workload, _ = find_workload(documents, str(options.get("workload") or ""))
     return edited(documents, workload, lambda doc: pod_spec(doc).update(tolerations=tolerations))
 
 

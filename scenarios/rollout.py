@@ -1,4 +1,6 @@
-"""A rolling update: the image tag changes (or, with --restart, only an annotation), and every pod is replaced.
+"""A rolling update: the image tag changes, and every pod is replaced.
+
+With --restart, or where there is no tag to change to, only an annotation changes, as `kubectl rollout restart` does it.
 
 Without fixes both races show: a new pod gets traffic before its app listens (refused), and an old pod's process or
 address goes before every node has forgotten it (refused, no route, time-out). Readiness cures the first, preStop with a
@@ -16,7 +18,7 @@ from hazd.stage import Stage
     expects=("terminations", "additions"),
 )
 async def disrupt(stage: Stage) -> None:
-    if stage.options["restart"]:
+    if stage.options["restart"] or not stage.next_image:
         await stage.restart()
     else:
         await stage.set_image()

@@ -17,6 +17,7 @@ from hazd.stage import Stage
     options={"mode": "recreate", "cpu": "60m"},
     choices={"mode": ("recreate", "in-place")},
     expects=(),
+    sample_only="the CPU request that it raises is the sample app's",
 )
 async def disrupt(stage: Stage) -> None:
     cpu = str(stage.options["cpu"])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import typer
 
-from hazd.cli.options import kept_words
+from hazd.cli.words import kept_words
 from hazd.errors import (
     EXIT_FAIL,
     EXIT_INCONCLUSIVE,
@@ -166,7 +166,7 @@ async def _open_and_run(
 ) -> None:
     from hazd.cluster.choose import open_cluster
     from hazd.fixes import load as load_fixes
-    from hazd.plan import make_trials
+    from hazd.plan import left_out, make_trials
     from hazd.run import run_trials
 
     def say(text: str) -> None:
@@ -195,6 +195,9 @@ async def _open_and_run(
                 for options in wanted
                 for trial in make_trials(options, scenarios[options.scenario], fixes, cluster.info, images.app)
             )
+            for options in wanted:
+                for fix, reason in left_out(options, scenarios[options.scenario], fixes).items():
+                    observer(Progress("note", {"text": f"{fix} is left out: {reason}"}))
             argv = kept_words(sys.argv[1:])
             await run_trials(cluster, images, scenarios, trials, folder, observer, argv, keep_going=keep_going)
 

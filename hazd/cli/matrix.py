@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hazd.cli import app
-from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, with_groups
+from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, plan_options, with_groups
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def matrix_command(
     from hazd.scenario import load_scenarios
 
     known = load_scenarios(*(folders or ()))
-    common = {**workload.for_plan(), **traffic.for_plan()}
+    common = plan_options(workload, traffic)
     wanted = [
         Options(
             scenario=scenario,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -15,14 +14,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from hazd.cli.words import parse_headers, parse_statuses, read_body
+
 if TYPE_CHECKING:
     from hazd.cli.conduct import ClusterChoice
 
 APP = "Sample app"
+OWN = "Your own workload"
 CLUSTER = "Cluster"
 OUTPUT = "Output"
 TRAFFIC = "Traffic"
-SECRET_HEADER = re.compile("authorization|cookie|key|secret|token", re.IGNORECASE)
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -96,8 +97,20 @@ class ClusterOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AppOptions:
-    """The sample app and how it is deployed."""
+    """What is deployed: the sample app, or a workload of the user's own."""
 
+    manifests: Annotated[
+        Path | None,
+        typer.Option(
+            "--workload", metavar="FILE", help="Your manifests instead of the sample app.", rich_help_panel=OWN
+        ),
+    ] = None
+    workload_name: Annotated[
+        str, typer.Option(metavar="NAME", help="Which Deployment, where there are several.", rich_help_panel=OWN)
+    ] = ""
+    next_image: Annotated[
+        str, typer.Option(metavar="IMAGE", help="rollout: update to it; else a restart.", rich_help_panel=OWN)
+    ] = ""
     replicas: Annotated[int | None, typer.Option(help="Pods of the workload.", rich_help_panel=APP)] = None
     startup_delay: Annotated[float, typer.Option(help="Time before it listens, s.", rich_help_panel=APP)] = 0.0
     latency: Annotated[float, typer.Option(help="Time it takes to answer, ms.", rich_help_panel=APP)] = 0.0
@@ -112,10 +125,18 @@ class AppOptions:
         bool, typer.Option("--insecure", help="With --tls: do not verify the certificate.", rich_help_panel=APP)
     ] = False
 
-    def for_plan(self) -> dict[str, Any]:
-        """The fields of hazd.plan.Options that these options set."""
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
+        """The fields of hazd.plan.Options that these options set; what contradicts goes into `problems`.
+
+        Raises UsageError for manifests that cannot be read.
+        """
+        if self.manifests is not None:
+            return self._for_own(self.manifests, problems)
         from hazd.workload.certificate import issue_certificate
 
+        for flag, value in (("--workload-name", self.workload_name), ("--next-image", self.next_image)):
+            if value:
+                problems.append(f"{flag}: {value!r} is for a workload of your own: add --workload FILE")
         return {
             "replicas": self.replicas,
             "certificate": issue_certificate() if self.tls else None,
@@ -128,6 +149,18 @@ class AppOptions:
                 "max_unavailable": self.max_unavailable,
             },
         }
+
+    def _for_own(self, manifests: Path, problems: list[str]) -> dict[str, Any]:
+        from hazd.manifests import load_documents
+        from hazd.own_workload import OwnWorkload
+
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value != item.default and item.name not in ("manifests", "workload_name", "next_image", "replicas"):
+                flag = f"--{item.name.replace('_', '-')}"
+                problems.append(f"{flag}: {value!r} is for the sample app; with --workload your manifests say it")
+        own = OwnWorkload(load_documents(manifests), self.workload_name, self.next_image)
+        return {"replicas": self.replicas, "own": own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,9 +216,8 @@ class TrafficOptions:
         typer.Option(help="p99 lateness above which a run is INCONCLUSIVE (default 20).", rich_help_panel=TRAFFIC),
     ] = None
 
-    def for_plan(self) -> dict[str, Any]:
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
         """The fields of hazd.plan.Options that these options set; what cannot be read goes into `problems`."""
-        problems: list[str] = []
         return {
             "rate": self.rate,
             "control_rate": self.control_rate,
@@ -209,7 +241,6 @@ class TrafficOptions:
             "settle_s": self.settle,
             "request_timeout_s": self.request_timeout,
             "max_late_ms": self.max_late_ms,
-            "problems": tuple(problems),
         }
 
 
@@ -226,56 +257,13 @@ class OutputOptions:
     ] = False
 
 
-def parse_headers(pairs: list[str], problems: list[str]) -> tuple[tuple[str, str], ...]:
-    """NAME:VALUE pairs; blanks around the value do not count (RFC 9112 section 5.1)."""
-    found = []
-    for pair in pairs:
-        name, colon, value = pair.partition(":")
-        if colon:
-            found.append((name, value.strip(" \t")))
-        else:
-            problems.append(f"--header: {pair!r} is not NAME:VALUE, as in 'Accept: text/html'")
-    return tuple(found)
+def plan_options(*groups: AppOptions | TrafficOptions) -> dict[str, Any]:
+    """The fields of hazd.plan.Options that these groups set; what cannot be read is in `problems`."""
+    problems: list[str] = []
+    found: dict[str, Any] = {}
+    for group in groups:
+        found |= group.for_plan(problems)
+    return found | {"problems": tuple(problems)}
 
 
-def kept_words(argv: list[str]) -> list[str]:
-    """A command line as a report may keep it: what a header that lets someone in holds is left out."""
-    kept = []
-    for before, word in zip(["", *argv], argv, strict=False):
-        flag = "--header=" if word.startswith("--header=") else ""
-        name, colon, _ = word.removeprefix(flag).partition(":")
-        secret = (flag or before == "--header") and SECRET_HEADER.search(name)
-        kept.append(f"{flag}{name}{colon}..." if secret else word)
-    return kept
-
-
-def parse_statuses(texts: list[str], problems: list[str]) -> tuple[int, ...]:
-    """Statuses apart by commas; which of them can be is the plan's to say."""
-    words = [word.strip() for text in texts for word in text.split(",")]
-    bad = [word for word in words if not (word.isascii() and word.isdigit())]
-    problems += [f"--expect: {word!r} is not a status, as in 200,204" for word in bad]
-    return tuple(dict.fromkeys(int(word) for word in words if word not in bad)) if not bad else (200,)
-
-
-def read_body(text: str, problems: list[str]) -> str:
-    """The text itself, or the content of the file after an @."""
-    try:
-        if text.startswith("@"):
-            return Path(text[1:]).read_bytes().decode()
-        return text.encode().decode()  # what a shell passes on may be no text at all
-    except (OSError, ValueError) as problem:
-        problems.append(f"--body: {text!r} is neither UTF-8 text nor @FILE of a readable UTF-8 file: {problem}")
-        return ""
-
-
-__all__ = [
-    "AppOptions",
-    "ClusterOptions",
-    "OutputOptions",
-    "TrafficOptions",
-    "kept_words",
-    "parse_headers",
-    "parse_statuses",
-    "read_body",
-    "with_groups",
-]
+__all__ = ["AppOptions", "ClusterOptions", "OutputOptions", "TrafficOptions", "plan_options", "with_groups"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from hazd.cli import app
-from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, with_groups
-from hazd.errors import UsageError
+from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, plan_options, with_groups
+from hazd.cli.words import parse_set
 
 FIXES = "Fixes"
 
@@ -19,20 +19,6 @@ def _complete_scenario(incomplete: str) -> list[str]:
     from hazd.scenario import load_scenarios
 
     return [name for name in load_scenarios() if name.startswith(incomplete)]
-
-
-def parse_set(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value that reads as JSON is taken as such (numbers, true, lists). Raises UsageError."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--set {pair!r}: not NAME=VALUE", "for example --set to=8")
-        try:
-            found[name.strip().replace("-", "_")] = json.loads(value)
-        except ValueError:
-            found[name.strip().replace("-", "_")] = value
-    return found
 
 
 @app.command(
@@ -52,6 +38,10 @@ def run_command(
     with_readiness: Annotated[
         bool, typer.Option("--with-readiness/--without-readiness", help="readinessProbe.", rich_help_panel=FIXES)
     ] = False,
+    readiness_path: Annotated[
+        str | None,
+        typer.Option(help="Of the probe; own workloads get a TCP probe without.", rich_help_panel=FIXES),
+    ] = None,
     with_graceful_shutdown: Annotated[
         bool,
         typer.Option(
@@ -120,9 +110,9 @@ def run_command(
 ) -> None:
     """Disrupt a service under traffic and tell what its clients lost.
 
-    Deploys the sample app into a namespace of its own, sends traffic from inside the cluster behind a node's
-    kube-proxy, runs the scenario, and removes everything again. Exit code: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE or
-    environment, 130 interrupted.
+    Deploys the sample app, or with --workload your own, into a namespace of its own, sends traffic from inside the
+    cluster behind a node's kube-proxy, runs the scenario, and removes everything again. Exit code: 0 PASS, 1 FAIL,
+    2 usage, 3 INCONCLUSIVE or environment, 130 interrupted.
     """
     from hazd.cli.conduct import conduct
     from hazd.plan import Options
@@ -139,6 +129,7 @@ def run_command(
     }
     settings = {
         "prestop_s": prestop_seconds,
+        "readiness_path": readiness_path,
         "grace_s": grace_seconds,
         "pdb_max_unavailable": pdb_max_unavailable,
         "pdb_min_available": pdb_min_available,
@@ -147,7 +138,10 @@ def run_command(
         "recycle_after": recycle_after,
         "min_ready_s": min_ready_seconds,
     }
-    given = parse_set(options or []) | {key: True for key, on in (("restart", restart), ("force", force)) if on}
+    problems: list[str] = []
+    given = parse_set(options or [], problems)
+    given |= {key: True for key, on in (("restart", restart), ("force", force)) if on}
+    common = plan_options(workload, traffic)
     wanted = Options(
         scenario=scenario,
         fixes=tuple(key for key, on in named.items() if on),
@@ -157,8 +151,7 @@ def run_command(
         max_failed=max_failed,
         settings={key: value for key, value in settings.items() if value is not None},
         given=given,
-        **workload.for_plan(),
-        **traffic.for_plan(),
+        **common | {"problems": (*common["problems"], *problems)},
     )
     folders = tuple(scenarios or ())
     raise typer.Exit(
@@ -189,4 +182,4 @@ def list_command(
         )
 
 
-__all__ = ["list_command", "parse_set", "run_command"]
+__all__ = ["list_command", "run_command"]

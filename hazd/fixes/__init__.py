@@ -53,13 +53,13 @@ def load() -> dict[str, Fix]:
 
 def workload_of(setup: Setup, settings: Settings) -> Manifest:
     """The workload a fix changes. Raises UsageError when it is not clear."""
-    return choose_workload(setup.documents, str(settings.get("workload") or ""))
+    return choose_workload(setup.documents, str(settings.get("workload") or setup.workload))
 
 
 def needs_a_workload(setup: Setup) -> str:
     """The `applies` of a fix that acts on any Deployment or StatefulSet."""
     try:
-        choose_workload(setup.documents)
+        choose_workload(setup.documents, setup.workload)
     except UsageError as error:
         return error.message
     return ""

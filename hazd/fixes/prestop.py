@@ -50,7 +50,7 @@ def applies(setup: Setup) -> str:
     reason = needs_a_workload(setup)
     if reason:
         return reason
-    chosen = app_containers(choose_workload(setup.documents), setup.documents)
+    chosen = app_containers(choose_workload(setup.documents, setup.workload), setup.documents)
     other = [item for item in chosen if _other_hook(item)]
     if other:
         return f"container {other[0]['name']} has a preStop hook of its own; put a sleep in front of what it does"

@@ -96,7 +96,7 @@ def applies(setup: Setup) -> str:
     reason = needs_a_workload(setup)
     if reason:
         return reason
-    workload = choose_workload(setup.documents)
+    workload = choose_workload(setup.documents, setup.workload)
     for item in app_containers(workload, setup.documents):
         if not item.get("readinessProbe") and _port(item, workload, setup, {}) is None:
             return f"container {item['name']} names no port and no Service leads to it; give readiness_port"

@@ -13,7 +13,8 @@ import hazd.cli
 import hazd.cli.conduct
 import hazd.cli.matrix
 import hazd.cli.run
-from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, kept_words
+from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, plan_options
+from hazd.cli.words import kept_words
 from hazd.fixes import load
 from hazd.plan import Options
 from hazd.plan_check import check
@@ -91,13 +92,13 @@ def test_what_cannot_be_read_is_told_with_the_rest(tmp_path: Path) -> None:
     """Header, status and file: a line each, with the option, the value and an example."""
     (tmp_path / "latin").write_bytes(b"\xe9")
     body = f"@{tmp_path}/latin"
-    problems = TrafficOptions(header=["Accept", "A: b"], expect=["200, ok", "-1"], body=body).for_plan()["problems"]
+    problems = plan_options(TrafficOptions(header=["Accept", "A: b"], expect=["200, ok", "-1"], body=body))["problems"]
     assert [problem.partition(":")[0] for problem in problems] == ["--header", "--body", "--expect", "--expect"]
     for word, problem in zip(("'Accept'", repr(body), "'ok'", "'-1'"), problems, strict=True):
         assert word in problem
-    gone = TrafficOptions(body="@/nowhere/at/all").for_plan()["problems"]
+    gone = plan_options(TrafficOptions(body="@/nowhere/at/all"))["problems"]
     assert "'@/nowhere/at/all'" in gone[0]
-    assert TrafficOptions(body="caf\udce9").for_plan()["problems"][0].startswith("--body: 'caf\\udce9' is neither")
+    assert plan_options(TrafficOptions(body="caf\udce9"))["problems"][0].startswith("--body: 'caf\\udce9' is neither")
 
 
 def test_a_report_keeps_no_password() -> None:
