@@ -263,7 +263,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a running trial tells whoever shows it. `what` is one of PROGRESS_KINDS; `data` holds JSON types only.
+    """What a running trial tells whoever shows it. `data` holds JSON types only, by `what`:
 
     run: trials. trial: name, fixes, scenario. step: text. counts: ok, failed, due, by kind, per 100 ms bins.
     pods: counts by state. event: text. trial-done: name, path. note: text.
@@ -273,5 +273,4 @@ class Progress:
     data: Mapping[str, Any] = field(default_factory=dict)
 
 
-PROGRESS_KINDS = ("run", "trial", "step", "counts", "pods", "event", "trial-done", "note")
 Observer: TypeAlias = Callable[[Progress], None]

@@ -18,6 +18,7 @@ from hazd.model import Stream, TrafficPlan
 from hazd.record import RECORD
 from hazd.traffic.plan_json import plan_to_json
 
+START_S = 0.2
 WARM_S = 1.0
 
 
@@ -47,6 +48,12 @@ class Worker:
             time.sleep(0.1)
         return status
 
+    def begin(self, plan: TrafficPlan) -> None:
+        """Preflight, then the schedule, which starts START_S from now."""
+        self.call("/prepare", plan_to_json(plan))
+        now_ns = self.wait("ready", 30)["unix_ns"]
+        self.call("/start", json.dumps({"at_unix_ns": now_ns + int(START_S * 1e9)}))
+
     def cpu_s(self) -> float:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -66,10 +73,8 @@ def open_loop(sender: str, url: str, new: bool, rate: float, seconds: float) -> 
     with tempfile.TemporaryDirectory() as folder:
         worker = Worker(folder)
         try:
-            worker.call("/prepare", plan_to_json(plan))
-            now_ns = worker.wait("ready", 30)["unix_ns"]
-            worker.call("/start", json.dumps({"at_unix_ns": now_ns + 200_000_000}))
-            time.sleep(0.2 + WARM_S)
+            worker.begin(plan)
+            time.sleep(START_S + WARM_S)
             cpu, rss, began, first = (
                 worker.cpu_s(),
                 worker.rss_bytes(),

@@ -21,7 +21,6 @@ from bench.traffic.place import enter_namespace
 from bench.traffic.server import Nginx
 from hazd.model import Stream, TrafficPlan
 from hazd.record import RECORD
-from hazd.traffic.plan_json import plan_to_json
 
 HERE = Path(__file__).parent
 EVERY_S = 60
@@ -38,9 +37,7 @@ def soak(sender: str, rate: float, seconds: float) -> dict[str, Any]:
         plan = TrafficPlan(nginx.url(False), rate, streams, sender=sender, max_duration_s=seconds)
         worker = Worker(folder)
         try:
-            worker.call("/prepare", plan_to_json(plan))
-            now_ns = worker.wait("ready", 30)["unix_ns"]
-            worker.call("/start", json.dumps({"at_unix_ns": now_ns + 200_000_000}))
+            worker.begin(plan)
             began, next_s = time.monotonic(), 0
             while (second := int(time.monotonic() - began)) < seconds - 2:
                 recorded = worker.call("/status")["recorded"]  # also the controller's word, without which it stops

@@ -20,7 +20,7 @@ import ssl
 import sys
 import time
 
-from hazd.workload.conversation import LINGER_S, PATHS_OF_ITS_OWN, Conversation
+from hazd.workload.conversation import LINGER_S, Conversation, is_ordinary
 from hazd.workload.http1 import Request, only_request
 from hazd.workload.knobs import Knobs
 
@@ -135,7 +135,7 @@ class App:
         request = only_request(data)
         if request is None or not request.close or self.knobs.latency_s:
             return data
-        if self.knobs.cpu_s and request.path not in PATHS_OF_ITS_OWN:
+        if self.knobs.cpu_s and is_ordinary(request):
             self.work()
         self.open += 1
         with contextlib.suppress(OSError):  # a client that left; an answer is far smaller than a new socket's buffer

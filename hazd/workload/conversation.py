@@ -104,7 +104,7 @@ class Conversation(asyncio.Protocol):
         app = self.app
         while self.waiting and not (self.busy or self.choked or self.ending):
             request = self.waiting.popleft()
-            ordinary = request.status == 200 and request.path not in PATHS_OF_ITS_OWN
+            ordinary = is_ordinary(request)
             if ordinary and app.knobs.cpu_s:
                 app.work()
             if ordinary and app.knobs.latency_s:
@@ -141,4 +141,9 @@ class Conversation(asyncio.Protocol):
             linger(self.transport)
 
 
-__all__ = ["LINGER_S", "PATHS_OF_ITS_OWN", "Conversation", "linger"]
+def is_ordinary(request: Request) -> bool:
+    """Whether the app works for it (--cpu, --latency); probes and hazd's own questions it answers at once."""
+    return request.status == 200 and request.path not in PATHS_OF_ITS_OWN
+
+
+__all__ = ["LINGER_S", "PATHS_OF_ITS_OWN", "Conversation", "is_ordinary", "linger"]

@@ -16,7 +16,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import H2Error
 
-from hazd.workload.conversation import PATHS_OF_ITS_OWN, linger
+from hazd.workload.conversation import is_ordinary, linger
 from hazd.workload.http1 import Request
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Http2Conversation(asyncio.Protocol):
             self._end()
 
     def _serve(self, stream: int) -> None:
-        app, ordinary = self.app, self._asked[stream].path not in PATHS_OF_ITS_OWN
+        app, ordinary = self.app, is_ordinary(self._asked[stream])
         if ordinary and app.knobs.cpu_s:
             app.work()
         if ordinary and app.knobs.latency_s:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import hazd
 from hazd.cluster.lab import http
 from hazd.cluster.lab.linux import wire
 from hazd.cluster.lab.machine import Command, Exit, MachineGone, NodeNet
+from hazd.cluster.tools import find
 from hazd.errors import EnvironmentProblem
 
 STARTUP_TIMEOUT_S = 20.0
@@ -29,8 +29,8 @@ REMEDY_USERNS = (
 
 
 def find_nft() -> str:
-    """Path of nft; an ordinary user's PATH often lacks sbin. Raises EnvironmentProblem."""
-    found = shutil.which("nft", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin:/usr/local/sbin")
+    """Path of nft. Raises EnvironmentProblem."""
+    found = find("nft")
     if found is None:
         raise EnvironmentProblem("the lab needs nft, which is not installed", "apt install nftables")
     return found
