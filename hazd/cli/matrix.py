@@ -25,11 +25,16 @@ class SlowStart(AppOptions):
 )
 @with_groups
 def matrix_command(
-    scenarios: Annotated[list[str] | None, typer.Argument(help="Scenarios; none given: all of them.")] = None,
+    scenarios: Annotated[
+        list[str] | None, typer.Argument(help="Scenarios; none given: all that take the workload.")
+    ] = None,
     *,
     cluster: ClusterOptions,
     each: Annotated[bool, typer.Option("--each/--no-each", help="Also every fix alone, not just none and all.")] = True,
     prestop_seconds: Annotated[int, typer.Option(help="Length of the preStop sleep, s.")] = 5,
+    readiness_path: Annotated[
+        str | None, typer.Option(help="Of the readinessProbe; own workloads get a TCP probe without.")
+    ] = None,
     workload: SlowStart,
     traffic: TrafficOptions,
     timeout: Annotated[float, typer.Option(help="Of each disruption, s.")] = 300.0,
@@ -58,10 +63,11 @@ def matrix_command(
             compare=True,
             each=each,
             timeout_s=timeout,
-            settings={"prestop_s": prestop_seconds},
+            settings={"prestop_s": prestop_seconds, "readiness_path": readiness_path},
             **common,
         )
-        for scenario in scenarios or known
+        for scenario in scenarios
+        or [name for name, item in known.items() if not ("own" in common and item.sample_only)]
     ]
     raise typer.Exit(
         conduct(

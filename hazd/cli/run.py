@@ -177,6 +177,7 @@ def list_command(
     for item in found.values():
         typer.echo(f"{item.name:<{width}}  {item.summary}")
         needs = [f"{item.workers} worker nodes" if item.workers > 1 else "", *item.needs]
+        needs += ["hazd's sample app"] if item.sample_only else []
         typer.echo(
             f"{'':<{width}}  fixes: {', '.join(item.fixes) or 'none'}; needs: {', '.join(filter(None, needs)) or '-'}"
         )

@@ -16,9 +16,11 @@ import hazd.cli.run
 from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, plan_options
 from hazd.cli.words import kept_words
 from hazd.fixes import load
+from hazd.manifests import dump
 from hazd.plan import Options
 from hazd.plan_check import check
 from hazd.scenario import load_scenarios
+from hazd.workload.manifests import sample_workload
 
 GROUPS = (AppOptions, ClusterOptions, OutputOptions, TrafficOptions)
 REQUEST = ["--path", "/orders?a=1", "--method", "post", "--header", "Accept: text/html", "--header", "X-Time:a:b"]
@@ -79,6 +81,14 @@ def test_a_matrix_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(item.scenario, item.workload["startup_delay_s"]) for item in wanted] == [("rollout", 2.0), ("scale", 2.0)]
     (one,) = asked(monkeypatch, "matrix", "rollout", "--startup-delay", "1")
     assert one.workload["startup_delay_s"] == 1.0
+
+
+def test_a_matrix_of_ones_own_workload_is_of_what_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without names: every scenario that does not need the sample app."""
+    (tmp_path / "app.yaml").write_text(dump(sample_workload(image="app:1")))
+    wanted = asked(monkeypatch, "matrix", "--workload", str(tmp_path / "app.yaml"))
+    assert {item.scenario for item in wanted} == {"rollout", "scale", "pod-delete", "drain", "node-failure"}
+    assert all(item.own is not None for item in wanted)
 
 
 def test_a_body_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
