@@ -43,7 +43,9 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _explain(case: Case, name: str, added_ns: int, listening_ns: int | None) -> Any:
     def explain(positions: Any) -> tuple[str, tuple[str, ...]]:
         evidence = [f"an EndpointSlice listed {name} ready at {case.at(added_ns)}"]
-        if listening_ns is None:
+        if listening_ns is None and case.requests.nameless:
+            evidence.append("nothing says when it began to listen: it has no readinessProbe, no answer names its pod")
+        elif listening_ns is None:
             evidence.append(f"{name} never answered")
         else:
             early_s = (listening_ns - added_ns) / S

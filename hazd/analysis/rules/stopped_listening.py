@@ -54,21 +54,24 @@ def _closed_ns(pod: PodLife) -> int | None:
 def _explain(case: Case, pod: PodLife, closed_ns: int) -> Any:
     def explain(positions: Any) -> tuple[str, tuple[str, ...]]:
         last_ns = int(case.failed.sent_ns[positions].max())
-        evidence = [
-            f"{pod.name} got SIGTERM at {case.at(pod.sigterm_ns)}"
-            if pod.sigterm_ns is not None
-            else f"{pod.name} stopped at {case.at(closed_ns)}"
-        ]
+        nameless = case.requests.nameless
+        if pod.sigterm_ns is not None:
+            began = f"{pod.name} got SIGTERM at {case.at(pod.sigterm_ns)}"
+        else:
+            began = f"{pod.name} {'was told to end' if nameless else 'stopped'} at {case.at(closed_ns)}"
+        evidence = [began]
         if pod.end_ns is not None:
             evidence.append(f"its process was gone at {case.at(pod.end_ns)}")
         if pod.removed_ns is not None:
             evidence.append(f"its EndpointSlice dropped it at {case.at(pod.removed_ns)}")
-        evidence.append(f"{case.where(positions)} still sent to it at {case.at(last_ns)}")
+        still = "may still have sent" if nameless else "still sent"
+        evidence.append(f"{case.where(positions)} {still} to it at {case.at(last_ns)}")
         if pod.deleted_ns is None:
             return "its process had ended, nobody had deleted the pod", tuple(evidence)
         if case.fell_back(positions):
             evidence.append("no pod was ready, so the rules fell back to terminating ones (KEP-1669)")
             return "already shut down, but no pod was ready", tuple(evidence)
-        return "already shut down", tuple(evidence)
+        alive = nameless and pod.end_ns is not None and last_ns < pod.end_ns
+        return "shutting down" if alive else "already shut down", tuple(evidence)
 
     return explain
