@@ -155,6 +155,22 @@ def edited(documents: Sequence[Manifest], chosen: Manifest, change: Callable[[Ma
     return tuple(copies)
 
 
+def placed(doc: Manifest, namespace: str, labels: Mapping[str, str]) -> Manifest:
+    """A copy in this namespace with these labels besides its own.
+
+    A RoleBinding's service accounts are those of the same namespace, whatever namespace they were written for.
+    """
+    meta = {**doc["metadata"], "namespace": namespace}
+    meta["labels"] = {**(meta.get("labels") or {}), **labels}
+    moved = {**doc, "metadata": meta}
+    if doc["kind"] == "RoleBinding":
+        moved["subjects"] = [
+            {**item, "namespace": namespace} if item.get("kind") == "ServiceAccount" else item
+            for item in doc.get("subjects") or ()
+        ]
+    return moved
+
+
 class _Plain(yaml.SafeDumper):
     """Without anchors: a label set used twice is written twice."""
 
@@ -203,6 +219,7 @@ __all__ = [
     "find_workload",
     "load_documents",
     "parse_documents",
+    "placed",
     "plain",
     "pod_labels",
     "pod_spec",

@@ -30,14 +30,7 @@ TAKEN = (
 )
 LEFT_OUT = ("Namespace",)
 """Left out without a word: the trial brings a namespace of its own."""
-SERVER_SET = (
-    "creationTimestamp",
-    "generation",
-    "managedFields",
-    "ownerReferences",
-    "resourceVersion",
-    "uid",
-)
+SERVER_SET = ("creationTimestamp", "generation", "managedFields", "ownerReferences", "resourceVersion", "uid")
 """Of the metadata: what `kubectl get -o yaml` shows and no API server takes at creation, or that belongs elsewhere."""
 SERVICE_KEEPS = ("ports", "publishNotReadyAddresses", "selector", "sessionAffinity", "sessionAffinityConfig")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -72,8 +65,7 @@ class OwnWorkload:
             yield f"--workload: service/{service['metadata']['name']} is headless; no node has rules for it to test"
 
     def deployed(self, replicas: int | None) -> tuple[Manifest, ...]:
-        """Copies as they are created; replicas: of the workload under test, None leaves its own, 1 where it
-        has none.
+        """Copies as they are created; replicas: of the workload under test, None leaves its own, 1 where it has none.
 
         Raises UsageError where `problems` names one with the choice of the workload.
         """
@@ -97,7 +89,7 @@ def _fresh(doc: Manifest) -> Manifest:
     for field in (*SERVER_SET, "namespace"):
         meta.pop(field, None)
     (meta.get("annotations") or {}).pop(LAST_APPLIED, None)
-    if copy["kind"] == "Service":
+    if copy["kind"] == "Service" and copy["spec"].get("type") != "ExternalName":
         spec = copy["spec"]
         headless = {"clusterIP": "None"} if spec.get("clusterIP") == "None" else {}
         copy["spec"] = {**headless, **{name: spec[name] for name in SERVICE_KEEPS if name in spec}}

@@ -22,7 +22,7 @@ from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_ha
 from hazd.fleet import Fleet, Worker
 from hazd.fleet_worker import count_requests
 from hazd.journal import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
-from hazd.manifests import find_workload, without_secrets
+from hazd.manifests import find_workload, placed, without_secrets
 from hazd.model import Manifest, Observer, Progress, Ref, Trial
 from hazd.needs import check_needs
 from hazd.recorder import Recorder
@@ -265,15 +265,10 @@ class OneTrial:
 
     async def _deploy(self) -> None:
         self.step("workload")
-        documents = [self._mine(doc) for doc in self.trial.setup.documents]
+        documents = [placed(doc, self.namespace, self.labels) for doc in self.trial.setup.documents]
         (self.folder / "manifests.yaml").write_text(yaml.safe_dump_all(without_secrets(documents), sort_keys=False))
         for doc in documents:
             await self.cluster.create(doc)
-
-    def _mine(self, doc: Manifest) -> Manifest:
-        meta = {**doc["metadata"], "namespace": self.namespace}
-        meta["labels"] = {**(meta.get("labels") or {}), **self.labels}
-        return {**doc, "metadata": meta}
 
     async def _vantages(self) -> list[str]:
         assert self.stage is not None

@@ -10,7 +10,7 @@ import anyio
 
 from hazd.traffic.senders.source_ports import SourcePorts
 
-TRIES = 16
+TRIES_LEFT = tuple(reversed(range(16)))
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 
 __all__ = ["Address", "dial", "resolve"]
@@ -41,7 +41,7 @@ def dial(address: Address, ports: SourcePorts, now_ns: int, nodelay: bool = True
     socket without Python's wrapper around it, which costs as much as a system call.
     """
     family = address.family
-    for left in reversed(range(TRIES)):
+    for left in TRIES_LEFT:
         sock = socket.SocketType(family, _STREAM, 0)
         try:
             if nodelay:

@@ -61,7 +61,7 @@ class FastSender:
         self._spare: list[FastConnection] = []
         self._known: dict[bytes, Known] = {}
         self._unclosed: list[socket.SocketType] | None = None
-        self._idle = anyio.Event()
+        self._idle: anyio.Event | None = None
 
     @property
     def in_flight(self) -> int:
@@ -196,7 +196,7 @@ class FastSender:
     def answered(self, connection: FastConnection, done_ns: int, ended: bool) -> None:
         answer, lane, sink = connection.answer, connection.lane, self._sink
         status, served = answer.status, answer.served
-        pod = sink.pod_number(answer.pod)
+        pod = sink.pod_number(answer.pod) if answer.pod else 0
         kind = _OK if status in self._expect else _BAD_STATUS
         reused, port, number = connection.reused, connection.local_port, connection.number
         seq, due_ns, sent_ns = connection.seq, connection.due_ns, connection.sent_ns
@@ -209,7 +209,10 @@ class FastSender:
             answer.clear()
             lane.pool.give_back(connection)
         elif ended:
-            self._lost(connection)
+            if lane.keep:
+                lane.pool.lost(connection)
+            else:
+                connection.close()
         else:
             connection.state = LINGERING
             self._epoll.unregister(connection.fd)  # its end is no reason to wake up
@@ -220,7 +223,7 @@ class FastSender:
             seq, lane.stream, reused, kind, 0, status, 0, pod, port,
             due_ns, sent_ns, connected_ns, first_byte_ns, done_ns, served, number,
         )  # fmt: skip
-        if not self._busy:
+        if self._idle is not None and not self._busy:
             self._idle.set()
 
     def failed(self, connection: FastConnection, kind: FailureKind, phase: Phase, errno: int) -> None:
@@ -236,7 +239,7 @@ class FastSender:
             self.ports.poisoned(connection.local_port, now_ns)
         self._lost(connection)
         self._sink.add(*record)
-        if not self._busy:
+        if self._idle is not None and not self._busy:
             self._idle.set()
 
     def _lost(self, connection: FastConnection) -> None:

@@ -15,7 +15,8 @@ NS = 1_000_000_000
 FIRST, LAST = 10_240, 65_535
 NODE_PORTS = range(30_000, 32_768)
 COOL_NS = 130 * NS
-TRIES = 256
+TRIES = range(256)
+_SOCKET, _REUSE_ADDRESS = socket.SOL_SOCKET, socket.SO_REUSEADDR
 _TAKEN = frozenset({errno.EADDRINUSE, errno.EACCES})
 
 __all__ = ["SourcePorts"]
@@ -32,8 +33,8 @@ class SourcePorts:
 
     def bind(self, sock: socket.SocketType, family: int, now_ns: int) -> int:
         """Bind to the next free port and return it; 0 when none was found, and the kernel chooses while connecting."""
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # past our own TIME_WAIT
-        for _ in range(TRIES):
+        sock.setsockopt(_SOCKET, _REUSE_ADDRESS, 1)  # past our own TIME_WAIT
+        for _ in TRIES:
             port = self._next + 1
             if port == NODE_PORTS.start:
                 port = NODE_PORTS.stop

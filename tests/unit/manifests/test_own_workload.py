@@ -9,7 +9,7 @@ import pytest
 
 from hazd.errors import EnvironmentProblem, UsageError
 from hazd.fixes import load
-from hazd.manifests import choose_workload, parse_documents, pod_spec
+from hazd.manifests import choose_workload, parse_documents, placed, pod_spec
 from hazd.model import ClusterInfo, Manifest
 from hazd.own_workload import OwnWorkload
 from hazd.plan import Options, left_out, make_trials
@@ -90,6 +90,24 @@ def test_what_is_created_is_fresh_and_stays_inside() -> None:
         "selector": {"name": "shop"},
     }
     assert repr(workload.documents) == before
+
+
+def test_a_service_by_another_name_stays_one() -> None:
+    """ExternalName has neither selector nor ports."""
+    other = (
+        "---\n{apiVersion: v1, kind: Service, metadata: {name: db}, spec: {type: ExternalName, externalName: d.test}}"
+    )
+    assert own(SHOP + other).deployed(None)[-1]["spec"] == {"type": "ExternalName", "externalName": "d.test"}
+
+
+def test_a_binding_is_for_the_accounts_of_the_new_namespace() -> None:
+    """Users and groups have no namespace; labels come on top of an object's own."""
+    accounts = [{"kind": "ServiceAccount", "name": "shop", "namespace": "shop"}, {"kind": "Group", "name": "g"}]
+    binding = {"kind": "RoleBinding", "metadata": {"name": "b", "labels": {"a": "1"}}, "subjects": accounts}
+    moved = placed(binding, "trial", {"run": "r"})
+    assert moved["metadata"] == {"name": "b", "namespace": "trial", "labels": {"a": "1", "run": "r"}}
+    assert [item.get("namespace") for item in moved["subjects"]] == ["trial", None]
+    assert accounts[0]["namespace"] == "shop"
 
 
 @pytest.mark.parametrize(("asked", "replicas"), [(None, 3), (5, 5)])
