@@ -234,9 +234,9 @@ async def test_where_namespaces_are_forbidden_the_remedy_is_named(tmp_path: Path
 
 
 def test_a_missing_tool_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """nft is the only one; it is looked for in sbin, too, which an ordinary user's PATH may lack."""
+    """nft is the only one."""
     assert lab_problem() is None
-    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    monkeypatch.setattr("hazd.cluster.lab.linux_machine.find", lambda name: None)
     problem = lab_problem()
     assert problem is not None
     assert "nft" in problem.message
