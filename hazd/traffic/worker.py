@@ -35,7 +35,8 @@ from hazd.traffic.senders.choice import choose, make_sender
 from hazd.traffic.senders.port import Sender
 
 FLUSH_S = 0.2
-CONTROLLER_SILENT_S = 30.0
+CONTROLLER_SILENT_S = 90.0
+"""Longer than a trial waits for an API server, through which the controller speaks (hazd/stage_view.py, AWAY_S)."""
 DRAIN_MARGIN_S = 2.0
 MAX_START_LATE_NS = NS
 MAX_START_AHEAD_NS = 600 * NS
