@@ -69,6 +69,11 @@ class Options:
     given: Mapping[str, Any] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
+    @property
+    def workload_name(self) -> str:
+        """Of the workload under test among the documents; "" for the only one that a Service selects."""
+        return self.own.name if self.own else ""
+
 
 def trial_name(scenario: str, fixes: Sequence[str]) -> str:
     """`rollout--prestop+readiness`; without fixes `rollout--baseline`."""
@@ -138,7 +143,7 @@ def left_out(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> 
     """The fixes asked for, by name or by --with-all, that cannot act on the user's own workload, and why not."""
     if options.own is None:
         return {}
-    setup = Setup(options.own.documents, workload=options.own.name)
+    setup = Setup(options.own.documents, workload=options.workload_name)
     asked = {*options.fixes, *(scenario.fixes if options.all_fixes else ())}
     reasons = {name: fix.applies(setup) for name, fix in fixes.items() if name in asked}
     return {name: reason for name, reason in reasons.items() if reason}
@@ -159,7 +164,7 @@ def documents_of(options: Options, scenario: Scenario, image: str, *, spread: bo
             **dict(options.workload),
         )
     if scenario.prepare is not None:
-        more = {"rate": options.rate, "workload": options.own.name if options.own else ""}
+        more = {"rate": options.rate, "workload": options.workload_name}
         documents = scenario.prepare(documents, dict(scenario.options) | dict(options.given) | more)
     return documents
 
@@ -189,7 +194,7 @@ def make_trials(
     for names in fix_sets(options, scenario, fixes):
         # Replicas on one node are the fault that anti-affinity cures, so it starts from the choice of the scheduler.
         documents = documents_of(options, scenario, image, spread="anti-affinity" in names)
-        setup = Setup(documents, workload=options.own.name if options.own else "")
+        setup = Setup(documents, workload=options.workload_name)
         replicas = choose_workload(documents, setup.workload)["spec"]["replicas"]
         for name in names:
             setup = fixes[name].apply(setup, settings)

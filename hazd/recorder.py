@@ -16,6 +16,7 @@ from hazd.clock import unix_ns
 from hazd.cluster.port import Cluster
 from hazd.errors import HazdError
 from hazd.journal import TrialWriter
+from hazd.manifest_check import selects
 from hazd.model import Event, Observer, Progress, Ref
 
 WATCHED = ("Pod", "EndpointSlice", "Deployment", "Event", "PodDisruptionBudget", "HorizontalPodAutoscaler")
@@ -86,7 +87,7 @@ class Recorder:
 
     def _pod(self, event: Event, tasks: TaskGroup) -> None:
         name = event.ref.name
-        if not self._labels.items() <= (event.detail.get("labels") or {}).items():
+        if not selects(self._labels, event.detail.get("labels")):
             return
         if event.reason == "DELETED":
             self.gone[name] = dict(event.detail)

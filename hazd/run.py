@@ -184,7 +184,7 @@ class OneTrial:
 
     async def _whole(self, tasks: anyio.abc.TaskGroup) -> None:
         workload, service = find_workload(self.trial.setup.documents, self.trial.setup.workload)
-        about = about_target(self.trial)
+        about = about_target(self.trial, workload, service)
         self.writer.update(workload=about)
         self.step("namespace")
         await self._make_namespace()

@@ -11,25 +11,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hazd.cluster.port import Cluster
-from hazd.manifests import app_containers, find_workload
+from hazd.manifests import app_containers
 from hazd.model import CONTROL_STREAM, Manifest, Ref, TrafficPlan, Trial
 from hazd.workload.control import CONTROL_NAME
 
 
-def about_target(trial: Trial) -> dict[str, Any]:
-    """What the journal keeps of the workload under test.
+def about_target(trial: Trial, workload: Manifest, service: Manifest) -> dict[str, Any]:
+    """What the journal keeps of the workload under test and the Service in front of it.
 
     labels: those it selects its pods by. sample: it is hazd's sample app, which logs, counts and names itself. probed:
     it has a readinessProbe.
     """
-    documents = trial.setup.documents
-    workload, service = find_workload(documents, trial.setup.workload)
     return {
         "name": workload["metadata"]["name"],
         "service": service["metadata"]["name"],
         "labels": workload["spec"]["selector"]["matchLabels"],
-        "sample": bool(trial.settings.get("sample", True)),
-        "probed": any(item.get("readinessProbe") for item in app_containers(workload, documents)),
+        "sample": _is_sample(trial),
+        "probed": any(item.get("readinessProbe") for item in app_containers(workload, trial.setup.documents)),
     }
 
 
@@ -44,7 +42,7 @@ async def aim(cluster: Cluster, trial: Trial, namespace: str, service: Manifest)
     """The trial's plan with the addresses that its Services got."""
     plan = trial.traffic
     netloc = await _netloc(cluster, service["metadata"]["name"], namespace)
-    pods = trial.replicas if trial.settings.get("sample", True) else 0
+    pods = trial.replicas if _is_sample(trial) else 0
     plan = replace(plan, url=urlsplit(plan.url)._replace(netloc=netloc).geturl(), preflight_pods=pods)
     if not _has_control(plan):
         return plan
@@ -58,6 +56,10 @@ async def _netloc(cluster: Cluster, service: str, namespace: str) -> str:
     spec = (await cluster.get(Ref("Service", service, namespace)))["spec"]
     address, port = str(spec["clusterIP"]), spec["ports"][0]["port"]
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _is_sample(trial: Trial) -> bool:
+    return bool(trial.settings.get("sample", True))
 
 
 def _has_control(plan: TrafficPlan) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -257,13 +257,13 @@ class OutputOptions:
     ] = False
 
 
-def plan_options(*groups: AppOptions | TrafficOptions) -> dict[str, Any]:
-    """The fields of hazd.plan.Options that these groups set; what cannot be read is in `problems`."""
-    problems: list[str] = []
+def plan_options(*groups: AppOptions | TrafficOptions, problems: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of hazd.plan.Options that these groups set; what cannot be read comes before the `problems` given."""
+    told: list[str] = []
     found: dict[str, Any] = {}
     for group in groups:
-        found |= group.for_plan(problems)
-    return found | {"problems": tuple(problems)}
+        found |= group.for_plan(told)
+    return found | {"problems": (*told, *problems)}
 
 
 __all__ = ["AppOptions", "ClusterOptions", "OutputOptions", "TrafficOptions", "plan_options", "with_groups"]

@@ -141,7 +141,6 @@ def run_command(
     problems: list[str] = []
     given = parse_set(options or [], problems)
     given |= {key: True for key, on in (("restart", restart), ("force", force)) if on}
-    common = plan_options(workload, traffic)
     wanted = Options(
         scenario=scenario,
         fixes=tuple(key for key, on in named.items() if on),
@@ -151,7 +150,7 @@ def run_command(
         max_failed=max_failed,
         settings={key: value for key, value in settings.items() if value is not None},
         given=given,
-        **common | {"problems": (*common["problems"], *problems)},
+        **plan_options(workload, traffic, problems=problems),
     )
     folders = tuple(scenarios or ())
     raise typer.Exit(

@@ -28,6 +28,7 @@ from hazd.errors import EnvironmentProblem
 Say: TypeAlias = Callable[[str], None]
 TAIL_LINES = 10
 GO_FOLDER = Path("/usr/local/go/bin")
+SBIN = (Path("/usr/sbin"), Path("/sbin"), Path("/usr/local/sbin"))
 DOCKER_DOWN = ("Cannot connect to the Docker daemon", "failed to connect to the docker API", "permission denied while")
 DOCKER_HINT = "start it (`systemctl start docker`, `setup/docker` as root), or `make setup`; `hazd doctor` says more"
 
@@ -55,7 +56,7 @@ def find(name: str) -> str | None:
     sbin for ordinary users, Go's own folder under cron and sudo (https://go.dev/doc/install)."""
     if found := shutil.which(name):
         return found
-    for folder in (node_cache() / "bin", Path("/usr/sbin"), Path("/sbin"), GO_FOLDER):
+    for folder in (node_cache() / "bin", *SBIN, GO_FOLDER):
         if os.access(folder / name, os.X_OK) and (folder / name).is_file():
             return str(folder / name)
     return None

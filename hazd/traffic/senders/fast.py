@@ -209,10 +209,7 @@ class FastSender:
             answer.clear()
             lane.pool.give_back(connection)
         elif ended:
-            if lane.keep:
-                lane.pool.lost(connection)
-            else:
-                connection.close()
+            self._lost(connection)
         else:
             connection.state = LINGERING
             self._epoll.unregister(connection.fd)  # its end is no reason to wake up
