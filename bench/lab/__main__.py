@@ -26,7 +26,7 @@ from bench.command import summary_of
 from bench.document import ROOT, put_table
 from hazd.cluster.choose import open_cluster
 from hazd.model import Ref
-from hazd.workload.manifests import sample_workload
+from hazd.sample_app.manifests import sample_workload
 
 HERE = Path(__file__).parent
 FIRST_PORT = 20_000
@@ -89,7 +89,7 @@ def by_hand(pods: int) -> dict[str, float]:
     try:
         for number in range(pods):
             environment = {**os.environ, "HAZD_PORT": str(FIRST_PORT + number), "POD_NAME": f"app-{number}"}
-            command = [sys.executable, "-m", "hazd.workload.app"]
+            command = [sys.executable, "-m", "hazd.sample_app.app"]
             started.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
         for number in range(pods):
             while not answers(FIRST_PORT + number):

@@ -35,7 +35,7 @@ def create(
     retain: Annotated[bool, typer.Option("--retain", help="Keep the nodes when creation fails.")] = False,
 ) -> None:
     """Create the kind cluster; nothing is installed, and your kubeconfig stays as it is."""
-    from hazd.cluster import kind
+    from hazd.cluster.kind import cluster as kind
 
     async def work() -> str:
         return await kind.create(config=config, image=image, retain=retain, progress=_say)
@@ -46,7 +46,7 @@ def create(
 @group.command("status")
 def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Tell whether the kind cluster is there, and how it is."""
-    from hazd.cluster import kind
+    from hazd.cluster.kind import cluster as kind
 
     found = _go(kind.status)
     if as_json:
@@ -59,7 +59,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 @group.command("delete")
 def delete() -> None:
     """Delete the kind cluster; the node image and caches stay."""
-    from hazd.cluster import kind
+    from hazd.cluster.kind import cluster as kind
 
     async def work() -> None:
         await kind.delete(progress=_say)
@@ -97,7 +97,7 @@ def clean(
 
     Safe to repeat; not to be used while a run is under way on the same cluster, whose namespaces would go as well.
     """
-    from hazd.cleaning import clean_all
+    from hazd.trial.cleanup import clean_all
 
     told: list[str] = []
 

@@ -62,7 +62,7 @@ def conduct(
     resume: a run of that name may exist; its complete trials are kept and the rest is run.
     """
     from hazd.fixes import load as load_fixes
-    from hazd.plan_check import check
+    from hazd.plan.check import check
     from hazd.scenario import load_scenarios
 
     scenarios = load_scenarios(*folders)
@@ -167,7 +167,7 @@ async def _open_and_run(
     from hazd.cluster.choose import open_cluster
     from hazd.fixes import load as load_fixes
     from hazd.plan import left_out, make_trials
-    from hazd.run import run_trials
+    from hazd.trial.order import run_trials
 
     def say(text: str) -> None:
         observer(Progress("step", {"text": text}))

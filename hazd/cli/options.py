@@ -132,7 +132,7 @@ class AppOptions:
         """
         if self.manifests is not None:
             return self._for_own(self.manifests, problems)
-        from hazd.workload.certificate import issue_certificate
+        from hazd.sample_app.certificate import issue_certificate
 
         for flag, value in (("--workload-name", self.workload_name), ("--next-image", self.next_image)):
             if value:
@@ -152,7 +152,7 @@ class AppOptions:
 
     def _for_own(self, manifests: Path, problems: list[str]) -> dict[str, Any]:
         from hazd.manifests import load_documents
-        from hazd.own_workload import OwnWorkload
+        from hazd.manifests.own import OwnWorkload
 
         for item in fields(self):
             value = getattr(self, item.name)

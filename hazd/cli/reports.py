@@ -32,7 +32,7 @@ def fix_command(
     from hazd.fixes import load
     from hazd.manifests import diff, load_documents
     from hazd.model import Setup
-    from hazd.workload.manifests import sample_workload
+    from hazd.sample_app.manifests import sample_workload
 
     fixes = load()
     if name is None:

@@ -48,7 +48,7 @@ async def open_cluster(
                     f"{option} {value!r} does not fit --cluster {spec}", "it is for --cluster context:NAME"
                 )
     if name:
-        from hazd.cluster.kube import KubeCluster
+        from hazd.cluster.kube.cluster import KubeCluster
 
         images = None if image is None else images_from(image)
         cluster = KubeCluster(name, kubeconfig, images=images, node_command=node_command)
@@ -65,7 +65,7 @@ async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) 
 
     A newcomer's first command must not turn into a quarter of an hour of compiling (docs/adr/0010).
     """
-    from hazd.cluster import kind
+    from hazd.cluster.kind import cluster as kind
     from hazd.cluster.lab import lab_problem
 
     slow = ""
@@ -91,7 +91,7 @@ async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) 
 
 
 async def _kind(progress: Callable[[str], None]) -> Cluster:
-    from hazd.cluster import kind
+    from hazd.cluster.kind import cluster as kind
 
     if not await kind.running():
         await kind.create(progress=progress)

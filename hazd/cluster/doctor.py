@@ -18,9 +18,9 @@ from typing import Any
 
 import anyio
 
-from hazd.cluster import registry
+from hazd.cluster.kind import registry
 from hazd.cluster.node_image import missing
-from hazd.cluster.tools import docker, find, node_cache, run
+from hazd.cluster.process import docker, find, node_cache, run
 from hazd.errors import EnvironmentProblem
 
 GIB = 2**30
@@ -109,7 +109,7 @@ def _kubectl() -> Check:
 
 
 async def _node_image() -> Check:
-    from hazd.cluster.kind import local_images
+    from hazd.cluster.kind.cluster import local_images
 
     if images := await local_images():
         return Check("node image", True, f"{images[0]} is here", needed_by=("kind",))

@@ -15,7 +15,7 @@ from typing import Any
 from hazd.fixes import Fix, Settings, needs_a_workload, seconds, workload_of
 from hazd.manifests import edited, pod_spec
 from hazd.model import Manifest, Setup
-from hazd.workload.manifests import is_sample_app
+from hazd.sample_app.manifests import is_sample_app
 
 DEFAULT_GRACE_S = 30
 DEFAULT_SHUTDOWN_S = 10

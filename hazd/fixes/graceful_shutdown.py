@@ -14,7 +14,7 @@ from hazd.fixes import Fix, Settings, seconds, workload_of
 from hazd.fixes.grace_period import fit_grace, shutdown_timeout_s
 from hazd.manifests import edited, pod_spec
 from hazd.model import Manifest, Setup
-from hazd.workload.manifests import is_sample_app, lacks_sample_app, set_env
+from hazd.sample_app.manifests import is_sample_app, lacks_sample_app, set_env
 
 
 def apply(setup: Setup, settings: Settings) -> Setup:

@@ -18,7 +18,7 @@ from hazd.errors import UsageError
 from hazd.fixes import Fix, Settings, needs_a_workload, seconds, workload_of
 from hazd.manifests import app_containers, choose_workload, edited, pod_spec, services_of
 from hazd.model import Manifest, Setup
-from hazd.workload.manifests import is_sample_app
+from hazd.sample_app.manifests import is_sample_app
 
 LONG_START_S = 10
 TIMEOUT_S = 2  # a probe of a busy node needs more than the default of 1 s

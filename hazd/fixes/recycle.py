@@ -14,7 +14,7 @@ from hazd.errors import UsageError
 from hazd.fixes import Fix, Settings, workload_of
 from hazd.manifests import edited, pod_spec
 from hazd.model import Manifest, Setup
-from hazd.workload.manifests import is_sample_app, lacks_sample_app, set_env
+from hazd.sample_app.manifests import is_sample_app, lacks_sample_app, set_env
 
 
 def apply(setup: Setup, settings: Settings) -> Setup:

@@ -25,9 +25,9 @@ from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 from hazd.errors import HazdError, UsageError
 from hazd.model import FailureKind, TrafficPlan
 from hazd.traffic.alarm import Alarm
+from hazd.traffic.api.routes import WrongState, routes
+from hazd.traffic.api.server import serve_connection
 from hazd.traffic.clock import MonotonicClock
-from hazd.traffic.control.routes import WrongState, routes
-from hazd.traffic.control.server import serve_connection
 from hazd.traffic.engine import NS, Engine
 from hazd.traffic.ledger import Ledger
 from hazd.traffic.preflight import Preflight
@@ -36,7 +36,7 @@ from hazd.traffic.senders.port import Sender
 
 FLUSH_S = 0.2
 CONTROLLER_SILENT_S = 90.0
-"""Longer than a trial waits for an API server, through which the controller speaks (hazd/stage_view.py, AWAY_S)."""
+"""Longer than a trial waits for an API server, through which the controller speaks (hazd/stage/view.py, AWAY_S)."""
 DRAIN_MARGIN_S = 2.0
 MAX_START_LATE_NS = NS
 MAX_START_AHEAD_NS = 600 * NS

@@ -40,7 +40,7 @@ def pod_spec(
         "name": "app",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-m", "hazd.workload.app"],
+        "command": ["python3", "-m", "hazd.sample_app.app"],
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "HAZD_STARTUP_DELAY_S", "value": str(startup_delay_s)},

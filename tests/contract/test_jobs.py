@@ -9,9 +9,9 @@ import pytest
 
 from hazd.cluster.port import Cluster, Images
 from hazd.errors import NotFound
-from hazd.fleet_worker import index_of
 from hazd.model import Manifest, Ref
-from hazd.workload.worker import INDEX_VARIABLE, JOB_NAME_LABEL
+from hazd.traffic.job import INDEX_VARIABLE, JOB_NAME_LABEL
+from hazd.trial.worker import index_of
 
 from .objects import LABELS, all_ready, is_ready, pod_spec, until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hazd.cluster.kind_state import NAME, kubeconfig_path
+from hazd.cluster.kind.state import NAME, kubeconfig_path
 from hazd.journal import read_trial
 from tests.e2e.hazd_command import COMMAND, hazd
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hazd.cluster import kind
+from hazd.cluster.kind import cluster as kind
 from tests.e2e.hazd_command import hazd
 
 THROWAWAY = "hazd-e2e"

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hazd.cluster import kind
+from hazd.cluster.kind import cluster as kind
 from hazd.cluster.port import Images
 from hazd.journal import read_trial
 from tests.e2e.hazd_command import hazd, run_decided

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from hazd.cluster import kind
+from hazd.cluster.kind import cluster as kind
 from hazd.journal import read_trial
 from hazd.model import TrialRecord
 from tests.e2e.hazd_command import hazd, run_decided, run_json

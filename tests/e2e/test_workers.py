@@ -20,7 +20,7 @@ RATE = 200
 LOSS = '''
 """A rolling update in the middle of which the last worker is lost."""
 
-from hazd.fleet_worker import index_of
+from hazd.trial.worker import index_of
 from hazd.model import Ref
 from hazd.scenario import scenario
 from hazd.stage import Stage

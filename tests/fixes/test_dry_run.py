@@ -16,8 +16,8 @@ from tests.fixes.cases import Case, all_cases
 def kubectl(request: pytest.FixtureRequest) -> list[str]:
     """kubectl with the kubeconfig of hazd's running kind cluster; skipped with the reason where there is none."""
     try:
-        from hazd.cluster.kind import kubeconfig_path, running
-        from hazd.cluster.tools import find
+        from hazd.cluster.kind.cluster import kubeconfig_path, running
+        from hazd.cluster.process import find
 
         program = find("kubectl")
         if program is None or not anyio.run(running):

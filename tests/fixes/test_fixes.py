@@ -15,7 +15,7 @@ from hazd.errors import UsageError
 from hazd.fixes import Fix, load
 from hazd.manifests import parse_documents, pod_spec
 from hazd.model import Setup
-from hazd.workload.manifests import sample_workload
+from hazd.sample_app.manifests import sample_workload
 from tests.fixes.cases import Case, all_cases
 
 FIXES = load()

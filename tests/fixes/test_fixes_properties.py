@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from hazd.fixes import load
 from hazd.fixes.disruption_budget import KIND
-from hazd.manifest_check import check_document
 from hazd.manifests import pod_labels, pod_spec
+from hazd.manifests.check import check_document
 from hazd.model import Manifest, Setup
-from hazd.workload.manifests import APP_MODULE
+from hazd.sample_app.manifests import APP_MODULE
 
 FIXES = load()
 LABELS = {"app": "web"}

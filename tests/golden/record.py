@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hazd.analysis import analyse, summarise
-from hazd.journal import EVENTS_FILE, SAMPLES_FILE, TRIAL_FILE, read_trial
+from hazd.journal.files import EVENTS_FILE, SAMPLES_FILE, TRIAL_FILE, read_trial
 from tests.golden import worlds
 
 HERE = Path(__file__).parent

@@ -19,7 +19,7 @@ ONLY_IN = {
     "matplotlib": ("hazd/report/",),
     "rich": ("hazd/report/",),
     "pyroute2": ("hazd/cluster/lab/",),
-    "trustme": ("hazd/workload/certificate.py",),
+    "trustme": ("hazd/sample_app/certificate.py",),
     "typer": ("hazd/cli/",),
 }
 HEAVY = ("kubernetes", "pandas", "numpy", "pyarrow", "matplotlib", "httpx", "scipy", "anyio", "rich", "jinja2")

@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from hazd.cluster.kube import KubeCluster
+from hazd.cluster.kube.cluster import KubeCluster
 from hazd.errors import ClusterError, Conflict, NotFound, UsageError
 from hazd.model import Event, Ref
 

@@ -9,7 +9,7 @@ import sys
 
 import anyio
 
-from hazd.cluster.kind import KindCluster
+from hazd.cluster.kind.cluster import KindCluster
 from hazd.errors import EXIT_INCONCLUSIVE, HazdError
 
 

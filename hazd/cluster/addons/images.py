@@ -13,11 +13,11 @@ from pathlib import Path
 
 import anyio
 
-from hazd.cluster import registry
+from hazd.cluster.kind import registry
 from hazd.cluster.node_image import archive
 from hazd.cluster.node_image.recipe import Binary
 from hazd.cluster.node_image.steps import binary_step, build
-from hazd.cluster.tools import Say, docker, node_cache
+from hazd.cluster.process import Say, docker, node_cache
 
 GO_MODULES = Path(__file__).with_name("go")
 METRICS = "sigs.k8s.io/metrics-server"

@@ -17,7 +17,7 @@ import yaml
 
 from hazd.cluster.addons import images
 from hazd.cluster.port import Cluster
-from hazd.cluster.tools import Say, docker, silent
+from hazd.cluster.process import Say, docker, silent
 from hazd.errors import AlreadyExists, ClusterError, NotFound, TimedOut
 from hazd.model import Manifest, Ref
 

@@ -16,9 +16,9 @@ from hazd.cluster.lab import pod_defaults
 from hazd.cluster.lab.kinds import KINDS, kind_of
 from hazd.cluster.lab.objects import has_labels
 from hazd.errors import ClusterError, UsageError
-from hazd.manifest_check import check_document
+from hazd.manifests.check import check_document
+from hazd.manifests.quantities import int_or_percent, rolling_limits
 from hazd.model import Manifest
-from hazd.quantities import int_or_percent, rolling_limits
 
 if TYPE_CHECKING:
     from hazd.cluster.lab.store import Store

@@ -17,7 +17,7 @@ import hazd
 from hazd.cluster.lab import http
 from hazd.cluster.lab.linux import wire
 from hazd.cluster.lab.machine import Command, Exit, MachineGone, NodeNet
-from hazd.cluster.tools import find
+from hazd.cluster.process import find
 from hazd.errors import EnvironmentProblem
 
 STARTUP_TIMEOUT_S = 20.0

@@ -14,8 +14,8 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hazd.manifests.quantities import parse_quantity
 from hazd.model import Manifest
-from hazd.quantities import parse_quantity
 
 SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Alphabet of generated names (k8s.io/apimachinery/pkg/util/rand: no vowels, no look-alikes)."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from hazd.errors import UsageError
 
 PRELOAD = (
-    "hazd.workload.app",
+    "hazd.sample_app.app",
     "hazd.traffic.worker",
     "hazd.traffic.senders.httpx",
     "hazd.traffic.senders.fast",

@@ -17,7 +17,7 @@ import anyio
 from hazd.cluster.node_image import archive, recipe
 from hazd.cluster.node_image.recipe import BASE_IMAGE, HERE, KUBERNETES, NODE_IMAGE, RECIPE_LABEL, ROOTFS_IMAGE
 from hazd.cluster.node_image.steps import Step, binary_step, build, left_of, logged, mirror, unmet
-from hazd.cluster.tools import Say, docker, node_cache
+from hazd.cluster.process import Say, docker, node_cache
 
 BUILDER = "hazd-node-image-build"
 

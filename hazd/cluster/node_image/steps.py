@@ -17,7 +17,7 @@ from pathlib import Path
 import anyio
 
 from hazd.cluster.node_image import archive, recipe
-from hazd.cluster.tools import Say, alone, find, heartbeat, node_cache, run
+from hazd.cluster.process import Say, alone, find, heartbeat, node_cache, run
 from hazd.errors import EnvironmentProblem
 
 GO_ENV = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath", "GOWORK": "off"}

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from hazd.cluster import kind, lab, registry
+from hazd.cluster import lab
 from hazd.cluster.choose import open_cluster
+from hazd.cluster.kind import cluster as kind
+from hazd.cluster.kind import registry
 from hazd.errors import EnvironmentProblem, UsageError
 
 pytestmark = pytest.mark.anyio

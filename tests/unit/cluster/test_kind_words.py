@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from hazd.cluster import container, kind, kind_state
 from hazd.cluster.doctor import Check, usable
-from hazd.cluster.registry import asked_hosts
+from hazd.cluster.kind import cluster as kind
+from hazd.cluster.kind import images as container
+from hazd.cluster.kind import state as kind_state
+from hazd.cluster.kind.registry import asked_hosts
 
 
 def node(name: str, ready: str) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def test_the_build_context_is_complete_and_reproducible(tmp_path: Path) -> None:
     first.seek(0)
     with tarfile.open(fileobj=first) as opened:
         names = set(opened.getnames())
-    wanted = {"Dockerfile", "hazd/record.py", "hazd/traffic/worker.py", "hazd/workload/app.py", "site/pkg/core.py"}
+    wanted = {"Dockerfile", "hazd/record.py", "hazd/traffic/worker.py", "hazd/sample_app/app.py", "site/pkg/core.py"}
     assert wanted <= names
     assert "site/pkg/tests/test_core.py" not in names
     assert not any(name.startswith(("hazd/cluster", "hazd/report", "hazd/cli")) for name in names)

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hazd.cluster.tools import alone, beside, docker, find, run
+from hazd.cluster.process import alone, beside, docker, find, run
 from hazd.errors import EnvironmentProblem
 
 pytestmark = pytest.mark.anyio

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from hazd.fleet_worker import Worker, end_of_pod, index_of, state_of_pod
 from hazd.model import Ref
 from hazd.traffic.missed import Missed
+from hazd.trial.worker import Worker, end_of_pod, index_of, state_of_pod
 
 POD = Ref("Pod", "hazd-worker-1-abcde", "t")
 KEY = "batch.kubernetes.io/job-completion-index"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hazd.fleet_worker import Worker, count_requests
 from hazd.model import Ref, Stream
+from hazd.trial.worker import Worker, count_requests
 
 STREAMS = (Stream("new"), Stream("reused"), Stream("control", url="http://10.0.0.2/"))
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazd.journal import TrialWriter, decode_records, read_trial
-from hazd.merge import earliest_due_ns, merge_batches
+from hazd.journal.merge import earliest_due_ns, merge_batches
 from hazd.model import TrafficPlan
 from hazd.record import FIELDS, RECORD
 from hazd.traffic.pacer import due_times

@@ -18,9 +18,9 @@ from hazd.cli.words import kept_words
 from hazd.fixes import load
 from hazd.manifests import dump
 from hazd.plan import Options
-from hazd.plan_check import check
+from hazd.plan.check import check
+from hazd.sample_app.manifests import sample_workload
 from hazd.scenario import load_scenarios
-from hazd.workload.manifests import sample_workload
 
 GROUPS = (AppOptions, ClusterOptions, OutputOptions, TrafficOptions)
 REQUEST = ["--path", "/orders?a=1", "--method", "post", "--header", "Accept: text/html", "--header", "X-Time:a:b"]

@@ -12,10 +12,10 @@ from hazd.errors import UsageError
 from hazd.fixes import load
 from hazd.model import ClusterInfo
 from hazd.plan import Options, absolute_profile, make_trials, streams_of, supports_native_sleep, trial_name
-from hazd.plan_check import check
+from hazd.plan.check import check
+from hazd.sample_app.certificate import SERVER_NAME, Certificate
 from hazd.scenario import load_scenarios
 from hazd.traffic.plan_json import plan_problems
-from hazd.workload.certificate import SERVER_NAME, Certificate
 
 SCENARIOS, FIXES = load_scenarios(), load()
 KIND = ClusterInfo("kind", "hazd", "v1.34.4", 3, "iptables")

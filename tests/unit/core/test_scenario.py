@@ -9,7 +9,7 @@ import pytest
 
 from hazd.errors import UsageError
 from hazd.scenario import load_scenarios
-from hazd.stage_view import is_ready, rollout_state
+from hazd.stage.view import is_ready, rollout_state
 
 GOOD = '''
 """Doc of the file."""

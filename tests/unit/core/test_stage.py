@@ -8,18 +8,18 @@ from typing import Any
 import anyio
 import pytest
 
-from hazd.cleaning import clean_cluster
-from hazd.cluster.kube_errors import Refused, Unreachable
-from hazd.cluster.kube_objects import RETRY_S
+from hazd.cluster.kube.errors import Refused, Unreachable
+from hazd.cluster.kube.objects import RETRY_S
 from hazd.cluster.lab import LabCluster
 from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION
 from hazd.errors import ClusterError, EnvironmentProblem, TimedOut, UsageError
 from hazd.model import Event, Manifest, Ref, Setup, TrafficPlan, Trial
-from hazd.needs import check_needs
-from hazd.removal import remove_namespace
 from hazd.scenario import Scenario, load_scenarios
-from hazd.stage import PUT_BACK_S, Stage
-from hazd.vantage import vantage_nodes
+from hazd.stage.verbs import PUT_BACK_S, Stage
+from hazd.trial.cleanup import clean_cluster
+from hazd.trial.namespace import remove_namespace
+from hazd.trial.preconditions import check_needs
+from hazd.trial.vantage import vantage_nodes
 from tests.unit.lab.bench import Bench, deployment, run
 
 SCENARIOS = load_scenarios()

@@ -10,7 +10,7 @@ import trio.testing
 
 from hazd.errors import EnvironmentProblem, TimedOut
 from hazd.model import Manifest, Ref, Setup, TrafficPlan, Trial
-from hazd.stage_view import STUCK_S, View, stuck
+from hazd.stage.view import STUCK_S, View, stuck
 
 
 def pod(reason: str, message: str = "") -> Manifest:

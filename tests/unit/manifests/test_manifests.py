@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazd.errors import UsageError
-from hazd.manifest_check import check_document
 from hazd.manifests import (
     app_containers,
     choose_workload,
@@ -25,6 +24,7 @@ from hazd.manifests import (
     pod_spec,
     without_secrets,
 )
+from hazd.manifests.check import check_document
 
 GOOD = """
 # a comment is no document

@@ -10,10 +10,10 @@ import pytest
 from hazd.errors import EnvironmentProblem, UsageError
 from hazd.fixes import load
 from hazd.manifests import choose_workload, parse_documents, placed, pod_spec
+from hazd.manifests.own import OwnWorkload
 from hazd.model import ClusterInfo, Manifest
-from hazd.own_workload import OwnWorkload
 from hazd.plan import Options, left_out, make_trials
-from hazd.plan_check import check
+from hazd.plan.check import check
 from hazd.scenario import load_scenarios
 
 SHOP = """

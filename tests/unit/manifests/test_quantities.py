@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazd.errors import UsageError
-from hazd.quantities import int_or_percent, parse_quantity, rolling_limits
+from hazd.manifests.quantities import int_or_percent, parse_quantity, rolling_limits
 
 
 @pytest.mark.parametrize(

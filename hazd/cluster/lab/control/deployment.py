@@ -18,8 +18,8 @@ from hazd.cluster.lab.objects import (
 )
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.quantities import rolling_limits
 from hazd.model import Manifest, Ref
-from hazd.quantities import rolling_limits
 
 REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"

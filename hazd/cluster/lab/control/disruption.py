@@ -21,8 +21,8 @@ from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.port import Eviction
 from hazd.cluster.watch import ref_of
 from hazd.errors import ClusterError
+from hazd.manifests.quantities import int_or_percent
 from hazd.model import Manifest, Ref
-from hazd.quantities import int_or_percent
 
 DELETION_TIMEOUT_S = 120.0
 """So long an eviction counts as under way although the pod shows no deletion (DeletionTimeout)."""

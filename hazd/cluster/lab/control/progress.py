@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from hazd.cluster.lab.control.rolling import is_complete
 from hazd.cluster.lab.objects import seconds_of, with_condition
+from hazd.manifests.quantities import rolling_limits
 from hazd.model import Manifest
-from hazd.quantities import rolling_limits
 
 _COUNTS = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
 

@@ -6,8 +6,8 @@ reconcileOldReplicaSets (rolling.go) and scale (sync.go) of Kubernetes 1.34.
 
 from __future__ import annotations
 
+from hazd.manifests.quantities import rolling_limits
 from hazd.model import Manifest
-from hazd.quantities import rolling_limits
 
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 

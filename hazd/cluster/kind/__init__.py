@@ -1,0 +1,1 @@
+"""hazd's own kind cluster: its images, its state, its nodes' power."""

@@ -1,0 +1,25 @@
+"""From options to trials: pure; knows nothing of hazd.trial, which carries them out."""
+
+from hazd.plan.trials import (
+    Options,
+    absolute_profile,
+    fix_sets,
+    left_out,
+    make_trials,
+    streams_of,
+    supports_native_sleep,
+    traffic_plan,
+    trial_name,
+)
+
+__all__ = [
+    "Options",
+    "absolute_profile",
+    "fix_sets",
+    "left_out",
+    "make_trials",
+    "streams_of",
+    "supports_native_sleep",
+    "traffic_plan",
+    "trial_name",
+]

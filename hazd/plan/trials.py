@@ -1,0 +1,248 @@
+"""From options and a scenario's header to the ordered trials of a run: pure. hazd/plan/check.py checks the options."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hazd.errors import EnvironmentProblem
+from hazd.fixes import Fix
+from hazd.manifests import choose_workload, diff
+from hazd.manifests.own import OwnWorkload
+from hazd.model import ClusterInfo, Manifest, Setup, Stream, TrafficPlan, Trial
+from hazd.sample_app.certificate import SERVER_NAME, Certificate
+from hazd.sample_app.manifests import sample_workload
+from hazd.scenario import Scenario
+from hazd.traffic.beside import with_control
+
+NATIVE_SLEEP_SINCE = (1, 30)
+"""preStop.sleep is on by default since Kubernetes 1.30 (KEP-3960, beta)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a caller asked for. Rates per second; durations in seconds; None = the scenario's own.
+
+    certificate: the sample app serves TLS with it. own: the user's own workload in the sample app's place.
+    recycle_connections_after (requests) and recycle_connections_s: the client closes a kept connection then, 0: never.
+    max_late_ms: None = the verdict's own. problems: what was wrong already where the options came from, such as a file
+    that cannot be read; it is told with the rest.
+    """
+
+    scenario: str
+    fixes: tuple[str, ...] = ()
+    all_fixes: bool = False
+    compare: bool = False
+    each: bool = False
+    rate: float = 200.0
+    control_rate: float = 5.0
+    connection: str | None = None
+    pool: int = 8
+    recycle_connections_after: int = 0
+    recycle_connections_s: float = 0.0
+    profile: str | None = None
+    seed: int = 1
+    path: str = "/"
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+    expect: tuple[int, ...] = (200,)
+    http2: bool = False
+    certificate: Certificate | None = None
+    verify_tls: bool = True
+    max_in_flight: int = 2000
+    max_late_ms: float | None = None
+    sender: str = "httpx"
+    workers: int = 1
+    vantage: tuple[str, ...] = ("control-plane",)
+    warmup_s: float = 3.0
+    settle_s: float = 5.0
+    timeout_s: float = 300.0
+    request_timeout_s: float = 5.0
+    replicas: int | None = None
+    max_failed: int = 0
+    workload: Mapping[str, Any] = field(default_factory=dict)
+    own: OwnWorkload | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def workload_name(self) -> str:
+        """Of the workload under test among the documents; "" for the only one that a Service selects."""
+        return self.own.name if self.own else ""
+
+
+def trial_name(scenario: str, fixes: Sequence[str]) -> str:
+    """`rollout--prestop+readiness`; without fixes `rollout--baseline`."""
+    return f"{scenario}--{'+'.join(fixes) or 'baseline'}"
+
+
+def streams_of(options: Options, scenario: Scenario, recycle_after: int) -> tuple[Stream, ...]:
+    """The streams of a trial: new and reused connections side by side, at equal rates, unless one was asked for."""
+    both = {"both": ("new", "reused"), "new": ("new",), "reused": ("reused",)}
+    names = both[options.connection] if options.connection else scenario.streams
+    share = 1 / len(names)
+    limits = [limit for limit in (recycle_after, options.recycle_connections_after) if limit]
+    return tuple(
+        Stream(
+            name,
+            connection=name,
+            share=share,
+            pool=options.pool,
+            recycle_after=min(limits, default=0),
+            recycle_s=options.recycle_connections_s,
+        )
+        for name in names
+    )
+
+
+def traffic_plan(options: Options, profile: str, streams: tuple[Stream, ...]) -> TrafficPlan:
+    """What the workers are told, but for the address in its URL: nobody knows that before the Service is there."""
+    certificate = options.certificate
+    return TrafficPlan(
+        url=f"{'https' if certificate else 'http'}://{SERVER_NAME}{options.path}",
+        rate=options.rate,
+        streams=streams,
+        method=options.method,
+        headers=options.headers,
+        body=options.body,
+        expect=options.expect,
+        timeout_s=options.request_timeout_s,
+        max_in_flight=options.max_in_flight,
+        max_duration_s=options.timeout_s + options.warmup_s + options.settle_s + 60,
+        sender=options.sender,
+        profile=absolute_profile(profile, options.rate),
+        shards=options.workers,
+        seed=options.seed,
+        verify_tls=options.verify_tls,
+        ca_pem=certificate.ca_pem if certificate else "",
+        sni=certificate.server_name if certificate else "",
+        http2=options.http2,
+    )
+
+
+def fix_sets(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> list[tuple[str, ...]]:
+    """Fix sets in the order they run, the baseline first where there is more than one.
+
+    each: none, every named fix alone, all of them together (`hazd matrix`). compare: none, then all named. Of all fixes
+    those that cannot act on the user's own workload are left out.
+    """
+    cannot = left_out(options, scenario, fixes)
+    wanted = {*options.fixes, *(name for name in scenario.fixes if options.all_fixes and name not in cannot)}
+    named = tuple(name for name in fixes if name in wanted)
+    if options.each and named:
+        alone = [(name,) for name in named] if len(named) > 1 else []
+        return [(), *alone, named]
+    return [(), named] if options.compare and named else [named]
+
+
+def left_out(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> dict[str, str]:
+    """The fixes asked for, by name or by --with-all, that cannot act on the user's own workload, and why not."""
+    if options.own is None:
+        return {}
+    setup = Setup(options.own.documents, workload=options.workload_name)
+    asked = {*options.fixes, *(scenario.fixes if options.all_fixes else ())}
+    reasons = {name: fix.applies(setup) for name, fix in fixes.items() if name in asked}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def documents_of(options: Options, scenario: Scenario, image: str, *, spread: bool) -> tuple[Manifest, ...]:
+    """The workload as the scenario wants it before any fix; spread: leave the sample's place to the scheduler."""
+    documents: tuple[Manifest, ...]
+    if options.own is not None:
+        documents = options.own.deployed(options.replicas)
+    else:
+        documents = sample_workload(
+            image=image,
+            replicas=options.replicas or scenario.replicas,
+            placement="spread" if spread else scenario.placement,
+            certificate=options.certificate,
+            http2=options.http2,
+            **dict(options.workload),
+        )
+    if scenario.prepare is not None:
+        more = {"rate": options.rate, "workload": options.workload_name}
+        documents = scenario.prepare(documents, dict(scenario.options) | dict(options.given) | more)
+    return documents
+
+
+def make_trials(
+    options: Options, scenario: Scenario, fixes: Mapping[str, Fix], info: ClusterInfo, image: str
+) -> tuple[Trial, ...]:
+    """The trials of a run, in order. image: the sample app's first tag.
+
+    Raises EnvironmentProblem when the user's own workload cannot run on this cluster.
+    """
+    if options.own is not None and info.kind == "lab":
+        raise EnvironmentProblem(
+            "--workload: the lab runs commands, not images, so it cannot run a workload of your own",
+            "--cluster kind (it needs Docker) or --cluster context:NAME",
+        )
+    settings = dict(scenario.settings) | dict(options.workload) | dict(options.settings)
+    settings["native_sleep"] = supports_native_sleep(info)
+    settings["expects"] = list(scenario.expects)
+    settings["max_failed"] = options.max_failed
+    if options.max_late_ms is not None:
+        settings["max_late_ms"] = options.max_late_ms
+    if options.own is not None:
+        settings |= {"sample": False, "next_image": options.own.next_image}
+    given = dict(scenario.options) | dict(options.given)
+    trials = []
+    for names in fix_sets(options, scenario, fixes):
+        # Replicas on one node are the fault that anti-affinity cures, so it starts from the choice of the scheduler.
+        documents = documents_of(options, scenario, image, spread="anti-affinity" in names)
+        setup = Setup(documents, workload=options.workload_name)
+        replicas = choose_workload(documents, setup.workload)["spec"]["replicas"]
+        for name in names:
+            setup = fixes[name].apply(setup, settings)
+        streams = streams_of(options, scenario, setup.recycle_after)
+        trials.append(
+            Trial(
+                name=trial_name(scenario.name, names),
+                scenario=scenario.name,
+                fixes=names,
+                rate=options.rate,
+                warmup_s=options.warmup_s,
+                settle_s=options.settle_s,
+                replicas=replicas,
+                setup=setup,
+                traffic=with_control(
+                    traffic_plan(options, options.profile or scenario.profile, streams), options.control_rate
+                ),
+                vantage=options.vantage,
+                workers=options.workers,
+                timeout_s=options.timeout_s,
+                options=given,
+                settings=settings | {"patch": diff(documents, setup.documents)},
+            )
+        )
+    return tuple(trials)
+
+
+def absolute_profile(profile: str, rate: float) -> str:
+    """Percentages in a profile ("steps:20%@5,100%@60") as rates per second, so that --rate scales the whole of it."""
+    return re.sub(r"(\d+(?:\.\d+)?|\.\d+)%", lambda found: f"{float(found[1]) * rate / 100:g}", profile)
+
+
+def supports_native_sleep(info: ClusterInfo) -> bool:
+    """Whether the server takes preStop.sleep; the lab does."""
+    if info.kind == "lab":
+        return True
+    found = re.match(r"v?(\d+)\.(\d+)", info.version)
+    return found is not None and (int(found[1]), int(found[2])) >= NATIVE_SLEEP_SINCE
+
+
+__all__ = [
+    "Options",
+    "absolute_profile",
+    "fix_sets",
+    "left_out",
+    "make_trials",
+    "streams_of",
+    "supports_native_sleep",
+    "traffic_plan",
+    "trial_name",
+]

@@ -1,0 +1,1 @@
+"""One trial and the order of many: the only place where cluster, traffic and scenario meet."""

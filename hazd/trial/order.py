@@ -1,0 +1,312 @@
+"""The order of a trial, and nothing else: set up, wait, warm up, disrupt under traffic, settle, take down.
+
+Every step here is a call into one of the layers below. Teardown is shielded from cancellation, bounded in time and
+does everything it can even when one thing fails; what it could not do is written into the trial and said aloud.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import anyio
+import yaml
+
+from hazd import __version__
+from hazd.clock import unix_ns
+from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
+from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_hazd_error
+from hazd.journal.files import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
+from hazd.manifests import find_workload, placed, without_secrets
+from hazd.model import Manifest, Observer, Progress, Ref, Trial
+from hazd.sample_app.control import control_target
+from hazd.sample_app.manifests import namespace_manifest
+from hazd.scenario import Scenario
+from hazd.stage import Stage
+from hazd.traffic.job import worker_job
+from hazd.trial.fleet import Fleet, Worker
+from hazd.trial.namespace import remove_namespace
+from hazd.trial.preconditions import check_needs
+from hazd.trial.recorder import Recorder
+from hazd.trial.target import about_target, aim, deploy_control
+from hazd.trial.vantage import vantage_nodes
+from hazd.trial.worker import count_requests
+
+TEARDOWN_S = 90.0
+NAMESPACE_S = 30.0
+"""What the namespace gets in any case of it, also when putting back took all the time."""
+
+
+async def run_trials(
+    cluster: Cluster,
+    images: Images,
+    scenarios: Mapping[str, Scenario],
+    trials: tuple[Trial, ...],
+    folder: Path,
+    observer: Observer,
+    argv: list[str],
+    *,
+    keep_going: bool = False,
+) -> None:
+    """Run the trials one after the other and leave their journal in `folder`.
+
+    A folder that has some of them complete is carried on with: those are not run again. A trial that fails for a
+    reason of the environment is written down as failed and raised (keep_going: after all the others); a cancelled one
+    is written down as interrupted. Both leave nothing of the trial in the cluster.
+    """
+    names = [trial.name for trial in trials]
+    if len(set(names)) != len(names):
+        raise UsageError(f"two trials have the same name: {', '.join(names)}")
+    options = {trial.scenario: trial.options for trial in trials}
+    await check_needs(cluster, [(scenarios[name], given) for name, given in options.items()])
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    meta = {
+        "schema": SCHEMA,
+        "run": folder.name,
+        "hazd": __version__,
+        "started_ns": unix_ns(),
+        "scenario": ",".join(dict.fromkeys(trial.scenario for trial in trials)),
+        "cluster": asdict(cluster.info),
+        "argv": argv,
+        "trials": [{"name": trial.name, "scenario": trial.scenario, "fixes": list(trial.fixes)} for trial in trials],
+    }
+    write_json(folder / RUN_FILE, meta)
+    observer(Progress("run", {"trials": names, "path": str(folder)}))
+    failed: HazdError | None = None
+    for index, trial in enumerate(trials):
+        data = {"name": trial.name, "fixes": list(trial.fixes), "scenario": trial.scenario}
+        if trial_state(folder / "trials" / trial.name) == "complete":
+            observer(Progress("note", {"text": f"{trial.name} is complete already"}))
+            continue
+        discard_trial(folder / "trials" / trial.name)
+        observer(Progress("trial", data | {"index": index + 1, "of": len(trials)}))
+        try:
+            await OneTrial(cluster, scenarios[trial.scenario], trial, images, folder, index, observer).run()
+        except HazdError as error:
+            if not keep_going:
+                raise
+            failed = failed or error
+            observer(Progress("note", {"text": f"{trial.name} failed: {error.message}"}))
+        observer(Progress("trial-done", {"name": trial.name, "path": str(folder / "trials" / trial.name)}))
+    if failed is not None:
+        raise failed
+
+
+def namespace_of(run: str, index: int) -> str:
+    """A trial's namespace: DNS label rules (RFC 1123), at most 63 characters."""
+    return re.sub(r"[^a-z0-9-]+", "-", f"hazd-{run}".lower())[:58].strip("-") + f"-{index}"
+
+
+class OneTrial:
+    """One trial under way; run() is the order of things."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        scenario: Scenario,
+        trial: Trial,
+        images: Images,
+        folder: Path,
+        index: int,
+        observer: Observer,
+    ) -> None:
+        self.cluster = cluster
+        self.scenario = scenario
+        self.trial = trial
+        self.images = images
+        self.run_name = folder.name
+        self.namespace = namespace_of(folder.name, index)
+        self.observer = observer
+        self.folder = folder / "trials" / trial.name
+        self.writer = TrialWriter(self.folder, self._meta())
+        self.labels = {**MANAGED_BY, RUN_LABEL: folder.name}
+        self.phases: dict[str, int] = {}
+        self.fleet = Fleet(cluster, self.writer)
+        self.checks: list[dict[str, Any]] = []
+        self.problems: list[str] = []
+        self.owns_namespace = False
+        self.stage: Stage | None = None
+        self.recorder: Recorder | None = None
+
+    def _meta(self) -> dict[str, Any]:
+        trial = self.trial
+        kept = ("name", "scenario", "fixes", "rate", "warmup_s", "settle_s", "replicas", "timeout_s")
+        return {name: getattr(trial, name) for name in kept} | {
+            "schema": SCHEMA,
+            "run": self.run_name,
+            "options": dict(trial.options),
+            "settings": dict(trial.settings),
+            "expect": list(trial.traffic.expect),
+            "streams": [asdict(stream) for stream in trial.traffic.streams],
+            "cluster": asdict(self.cluster.info),
+            "namespace": self.namespace,
+            "started_ns": unix_ns(),
+            "phases": {},
+            "workers": [],
+            "served": {},
+            "checks": [],
+            "notes": [],
+            "error": "",
+        }
+
+    def step(self, text: str) -> None:
+        self.observer(Progress("step", {"text": text}))
+
+    async def run(self) -> None:
+        state = "interrupted"
+        try:
+            async with anyio.create_task_group() as tasks:
+                await self._whole(tasks)
+                state = "complete"
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            error = first_hazd_error(group)
+            state = "failed" if error or not _only_cancelled(group) else state
+            if error is None:
+                raise
+            self.writer.update(error=error.message)
+            raise error from group
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._take_down()
+            self.writer.update(
+                phases=self.phases,
+                workers=self.fleet.accounts(),
+                served=self.recorder.served if self.recorder else {},
+                checks=self.checks,
+                notes=self.problems,
+                ended_ns=unix_ns(),
+            )
+            self.writer.close(state)
+
+    async def _whole(self, tasks: anyio.abc.TaskGroup) -> None:
+        workload, service = find_workload(self.trial.setup.documents, self.trial.setup.workload)
+        about = about_target(self.trial, workload, service)
+        self.writer.update(workload=about)
+        self.step("namespace")
+        await self._make_namespace()
+        self.recorder = Recorder(
+            self.cluster, self.namespace, self.writer, self.observer, about["labels"], sample=about["sample"]
+        )
+        await self.recorder.open(tasks)
+        await self._deploy()
+        ref = Ref(workload["kind"], workload["metadata"]["name"], self.namespace)
+        next_image = str(self.trial.settings.get("next_image", self.images.app_next))
+        self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add)
+        self.step("workload becomes ready")
+        await self.stage.rollout_status()
+        nodes = await self._vantages()
+        plan, image = self.trial.traffic, self.images.app
+        control = control_target(
+            image=image, namespace=self.namespace, node=nodes[0], labels=self.labels, http2=plan.http2
+        )
+        await deploy_control(self.cluster, plan, control)
+        self.step("traffic workers")
+        await self.fleet.launch(self._worker_job(nodes))
+        self.step("first answers")
+        await self.fleet.prepare(await aim(self.cluster, self.trial, self.namespace, service))
+        await self._under_traffic()
+
+    async def _under_traffic(self) -> None:
+        assert self.stage is not None
+        assert self.recorder is not None
+        self.phases["traffic_start_ns"] = await self.fleet.start()
+        self.step("warm-up")
+        try:
+            async with anyio.create_task_group() as polling:
+                polling.start_soon(self.fleet.poll, self._tell)
+                await self._disrupt()
+                polling.cancel_scope.cancel()
+        finally:
+            # Also on an error or Ctrl-C: what was sent is finished, recorded and fetched, within one time-out.
+            with anyio.move_on_after(self.trial.traffic.timeout_s + 15, shield=True) as scope:
+                self.phases["traffic_end_ns"] = await self.fleet.stop()
+                await self.fleet.poll(self._tell)
+            if scope.cancelled_caught:
+                self.problems.append("not every record could be fetched from the workers in time")
+        if self.recorder.sample:
+            self.step("the app's own counts")
+            await self.recorder.finish_logs()
+
+    async def _disrupt(self) -> None:
+        assert self.stage is not None
+        await anyio.sleep(self.trial.warmup_s)
+        self.step(f"disruption: {self.scenario.name}")
+        self.phases["disrupt_start_ns"] = unix_ns()
+        with anyio.move_on_after(self.trial.timeout_s) as scope:
+            await self.scenario.disrupt(self.stage)
+        self.phases["disrupt_end_ns"] = unix_ns()
+        if scope.cancelled_caught:
+            raise TimedOut(f"{self.scenario.name} did not end in {self.trial.timeout_s:g} s", "raise --timeout")
+        self.step("settling")
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Terminating pods belong to the disruption: settling begins when the last of them is gone."""
+        assert self.recorder is not None
+        with anyio.move_on_after(self.trial.timeout_s):
+            while self.recorder.terminating:
+                await anyio.sleep(0.1)
+        await anyio.sleep(self.trial.settle_s)
+        self.phases["settle_end_ns"] = unix_ns()
+
+    async def _make_namespace(self) -> None:
+        try:
+            await self.cluster.create(namespace_manifest(self.namespace, self.labels))
+        except AlreadyExists:
+            raise UsageError(
+                f"namespace {self.namespace} exists already and is not this run's",
+                "choose another --out, or `hazd clean` if a killed run left it",
+            ) from None
+        self.owns_namespace = True
+
+    async def _deploy(self) -> None:
+        self.step("workload")
+        documents = [placed(doc, self.namespace, self.labels) for doc in self.trial.setup.documents]
+        (self.folder / "manifests.yaml").write_text(yaml.safe_dump_all(without_secrets(documents), sort_keys=False))
+        for doc in documents:
+            await self.cluster.create(doc)
+
+    async def _vantages(self) -> list[str]:
+        assert self.stage is not None
+        taken = (await self.stage.nodes_of_pods())[: self.scenario.nodes_taken(self.trial.options)]
+        return await vantage_nodes(self.cluster, self.trial.vantage, avoid=taken)
+
+    def _worker_job(self, nodes: list[str]) -> Manifest:
+        count, image = max(self.trial.workers, len(nodes)), self.images.worker
+        return worker_job(namespace=self.namespace, nodes=nodes, count=count, image=image, labels=self.labels)
+
+    def _tell(self, workers: list[Worker]) -> None:
+        counts = count_requests(workers, self.trial.traffic.streams)
+        self.observer(Progress("counts", counts | {"rate": self.trial.rate}))
+
+    async def _take_down(self) -> None:
+        """Bounded, idempotent, complete: undo what left the namespace, then remove the namespace and wait for it.
+
+        Both outlast an API server that is away for a while; what could not be done in time is said with its remedy.
+        """
+        self.step("taking down")
+        deadline = anyio.current_time() + TEARDOWN_S
+        if self.stage is not None:
+            self.problems += await self.stage.put_back(TEARDOWN_S)
+        if self.owns_namespace:
+            left_s = max(NAMESPACE_S, deadline - anyio.current_time())
+            with anyio.move_on_after(left_s) as scope:
+                try:
+                    await remove_namespace(self.cluster, self.namespace)
+                except HazdError as error:
+                    self.problems.append(f"namespace {self.namespace} may be left: {error.message}")
+            if scope.cancelled_caught:
+                self.problems.append(f"namespace {self.namespace} was not gone after {left_s:.0f} s; see `hazd clean`")
+        for problem in self.problems:
+            self.observer(Progress("note", {"text": problem}))
+
+
+def _only_cancelled(group: BaseExceptionGroup[BaseException]) -> bool:
+    return group.split(anyio.get_cancelled_exc_class())[1] is None
+
+
+__all__ = ["OneTrial", "namespace_of", "run_trials"]
