@@ -23,7 +23,7 @@ ONLY_IN = {
     "typer": ("hazd/cli/",),
 }
 HEAVY = ("kubernetes", "pandas", "numpy", "pyarrow", "matplotlib", "httpx", "scipy", "anyio", "rich", "jinja2")
-LONGEST = 340
+LONGEST = 500
 
 
 def imported(path: Path) -> set[str]:
