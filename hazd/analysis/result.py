@@ -5,7 +5,7 @@ Pure: the same journal gives the same result on any machine, now or years later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from hazd.analysis.requests import Requests, read_requests
 from hazd.analysis.skew import Skew, measure_skew
 from hazd.analysis.stats import percentile, rounded, upper_bound
 from hazd.analysis.story import Story, read_story
+from hazd.analysis.terminations import Lost, find_additions, find_terminations
 from hazd.analysis.timeline import Timeline, build_timeline
 from hazd.analysis.verdict import count_transitions, judge, uneven
 from hazd.model import CONTROL_STREAM, Outage, TrialRecord, Verdict
@@ -63,6 +64,8 @@ class TrialResult:
     accounting: Accounting
     control: Control | None
     transitions: Mapping[str, int]
+    terminations: Lost
+    additions: Lost
     timeline: Timeline
     story: Story
     sentence: str
@@ -111,14 +114,16 @@ def analyse(record: TrialRecord) -> TrialResult:
     late_ms = _late(requests)
     failed = len(requests.failed)
     phases = meta.get("phases") or {}
-    transitions = count_transitions(story, case.origin_ns, phases.get("traffic_end_ns"))
+    until_ns = phases.get("traffic_end_ns")
+    transitions = count_transitions(story, case.origin_ns, until_ns)
+    terminations = find_terminations(case, attribution, until_ns)
+    additions = find_additions(case, attribution, until_ns)
     window_s = None
     early = int((case.failed.done_ns < case.origin_ns).sum()) if phases.get("disrupt_start_ns") else 0
     if failed:
         sent = case.failed.sent_ns
         window_s = ((int(sent.min()) - case.origin_ns) / S, (int(sent.max()) - case.origin_ns) / S)
     good_again = [outage.first_good_ns for outage in outages]
-    bound = upper_bound(failed, len(requests))
     checks = (*(meta.get("checks") or ()), *check_fixes(case))
     streams = _streams(case, meta, outages)
     even = (meta.get("settings") or {}).get("even_shares")
@@ -151,7 +156,7 @@ def analyse(record: TrialRecord) -> TrialResult:
         failures=requests.by_kind(),
         latency_ms=_latency(requests),
         late_ms=late_ms,
-        upper_bound_95=bound,
+        upper_bound_95=upper_bound(failed, len(requests)),
         streams=streams,
         attribution=attribution,
         outages=outages,
@@ -162,26 +167,24 @@ def analyse(record: TrialRecord) -> TrialResult:
         accounting=accounting,
         control=control,
         transitions=transitions,
+        terminations=terminations,
+        additions=additions,
         timeline=build_timeline(case),
         story=story,
-        sentence=say(attribution, failed, len(requests), bound, uneven(kept) if kept else ""),
+        sentence=say(attribution, failed, len(requests), (terminations, additions), uneven(kept) if kept else ""),
         origin_ns=case.origin_ns,
     )
 
 
-def say(attribution: Attribution, failed: int, total: int, bound: float, skewed: str = "") -> str:
-    """The trial in one sentence for people. skewed: how unevenly requests were shared, where that is the question."""
+def say(attribution: Attribution, failed: int, total: int, at_risk: Sequence[Lost], skewed: str = "") -> str:
+    """The trial in one sentence for people. skewed: how unevenly requests were shared, where that is the question.
+
+    at_risk: what the bound on unseen losses rests on; the requests themselves bound nothing, since they fail in bursts.
+    """
     text = f"{failed:,} of {total:,} requests failed"
     if failed:
         text += ": " + ", ".join(item.sentence for item in attribution.findings)
-    else:
-        text += f" (95 % upper bound {percent(bound)})"
-    return f"{text}; {skewed}" if skewed else text
-
-
-def percent(rate: float) -> str:
-    """A rate with two significant digits, as "0.04 %"."""
-    return f"{rate * 100:.2g} %" if rate < 0.1 else f"{rate * 100:.0f} %"
+    return "; ".join([text, *(lost.sentence for lost in at_risk if lost.sentence), *([skewed] if skewed else [])])
 
 
 def _vantages(meta: Mapping[str, Any]) -> dict[int, str]:
@@ -247,4 +250,4 @@ def _streams(case: Case, meta: Mapping[str, Any], outages: tuple[Outage, ...]) -
     return tuple(found)
 
 
-__all__ = ["StreamResult", "TrialResult", "analyse", "percent", "say"]
+__all__ = ["StreamResult", "TrialResult", "analyse", "say"]

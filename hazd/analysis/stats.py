@@ -29,6 +29,11 @@ def spread(values_ms: Any) -> dict[str, float | int | None]:
     }
 
 
+def percent(rate: float) -> str:
+    """A rate with two significant digits: "0.04 %", "6.2 %", "38 %"."""
+    return "0 %" if rate == 0 else f"{rate * 100:.2g} %" if rate < 0.1 else f"{rate * 100:.0f} %"
+
+
 def rounded(value: float | None, digits: int = 1) -> float | None:
     return None if value is None else round(value, digits)
 
@@ -74,4 +79,4 @@ def gini(counts: Any) -> float | None:
     return float((2 * ranks - len(ordered) - 1).dot(ordered) / (len(ordered) * total))
 
 
-__all__ = ["gini", "more_often", "percentile", "rounded", "spread", "upper_bound"]
+__all__ = ["gini", "more_often", "percent", "percentile", "rounded", "spread", "upper_bound"]

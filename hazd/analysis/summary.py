@@ -78,6 +78,8 @@ def _trial(result: TrialResult) -> dict[str, Any]:
         "late_ms": dict(result.late_ms),
         "upper_bound_failure_rate_95": float(f"{result.upper_bound_95:.4g}"),
         "terminations": result.transitions["terminations"],
+        "terminations_lost": result.terminations.contract(),
+        "additions_lost": result.additions.contract(),
         "transitions": dict(result.transitions),
         "propagation_ms": result.propagation.contract(),
         "causes": [

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hazd.report.console import measures, sentence
-from hazd.report.words import fix_words, kind_word, kinds_words, number, percent
+from hazd.report.words import fix_words, kind_word, kinds_words, number, percent, terminations_words
 
 
 def render(
@@ -26,7 +26,13 @@ def render(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters.update(
-        number=number, percent=percent, kind=kind_word, kinds=kinds_words, sentence=sentence, measures=measures
+        number=number,
+        percent=percent,
+        kind=kind_word,
+        kinds=kinds_words,
+        sentence=sentence,
+        measures=measures,
+        terminations=terminations_words,
     )
     environment.globals["fix_words"] = fix_words
     page = environment.get_template("report.html.j2")

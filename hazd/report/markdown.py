@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hazd.report.console import measures, sentence
-from hazd.report.words import fix_words, kinds_words, number, percent
+from hazd.report.words import fix_words, kinds_words, number, terminations_words
 
 
 def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = None) -> str:
@@ -21,7 +21,7 @@ def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = N
         f"Run `{summary['run']}` on {cluster.get('kind', '?')} {cluster.get('version', '')}, "
         f"{cluster.get('nodes', '?')} nodes.",
         "",
-        "| scenario | fixes | requests | failed | how | at most (95 %) | verdict |",
+        "| scenario | fixes | requests | failed | how | terminations that lost requests (at most, 95 %) | verdict |",
         "| --- | --- | ---: | ---: | --- | ---: | --- |",
     ]
     for trial in summary["trials"]:
@@ -31,7 +31,7 @@ def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = N
             number(trial["requests"]["due"]),
             number(trial["requests"]["failed"]),
             kinds_words(trial["failures"]) or "·",
-            percent(trial["upper_bound_failure_rate_95"]),
+            terminations_words(trial),
             f"**{trial['verdict']}**",
         )
         lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hazd.analysis.stats import percent
+
 _FIXES = {
     "prestop": "preStop",
     "readiness": "readiness",
@@ -29,11 +31,6 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def percent(rate: float) -> str:
-    """A rate with two significant digits: "0.04 %", "6.2 %", "38 %"."""
-    return "0 %" if rate == 0 else f"{rate * 100:.2g} %" if rate < 0.1 else f"{rate * 100:.0f} %"
-
-
 def fix_words(fixes: Sequence[str], settings: Mapping[str, Any] | None = None) -> str:
     """ "preStop 5 s + readiness"; the empty string without any fix."""
     words = []
@@ -54,6 +51,14 @@ def kinds_words(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{number(count)} {kind_word(name)}" for name, count in ranked)
 
 
+def terminations_words(trial: Mapping[str, Any]) -> str:
+    """ "0 of 4 (53 %)": how many terminations that traffic met lost a request, and the 95 % bound; "–" without any."""
+    lost = trial["terminations_lost"]
+    if not lost["seen_by_traffic"]:
+        return "–"
+    return f"{lost['lost_requests']} of {lost['seen_by_traffic']} ({percent(lost['upper_bound_95'])})"
+
+
 def settings_words(meta: Mapping[str, Any]) -> str:
     """A trial's settings for a caption: "kind v1.34.4, 3 nodes, iptables; 4 replicas, 200 requests/s; start-up 2 s"."""
     cluster = meta.get("cluster") or {}
@@ -71,4 +76,4 @@ def settings_words(meta: Mapping[str, Any]) -> str:
     return ", ".join(fact for fact in facts if fact)
 
 
-__all__ = ["fix_words", "kind_word", "kinds_words", "number", "percent", "settings_words"]
+__all__ = ["fix_words", "kind_word", "kinds_words", "number", "percent", "settings_words", "terminations_words"]
