@@ -92,12 +92,15 @@ def say_lost(noun: str, total: int, seen: int, lost: int) -> str | None:
     """The sentence of `Lost`, also for numbers that several trials share."""
     if not total:
         return None
-    things = noun if total == 1 else f"{noun}s"
     if not seen:
-        return f"0 of {total} {things} were seen by traffic: nothing is known of them"
+        return f"0 of {total} {_plural(noun, total)} were seen by traffic: nothing is known of them"
     unseen = "" if seen == total else f" ({seen} of {total} were seen by traffic)"
-    bound = percent(upper_bound(lost, seen))
-    return f"{lost} of {seen} {noun if seen == 1 else f'{noun}s'} lost a request{unseen}: at most {bound} do (95 %)"
+    bound = "" if lost == seen else f": at most {percent(upper_bound(lost, seen))} do (95 %)"
+    return f"{lost} of {seen} {_plural(noun, seen)} lost a request{unseen}{bound}"
+
+
+def _plural(noun: str, count: int) -> str:
+    return noun if count == 1 else f"{noun}s"
 
 
 def find_terminations(case: Case, attribution: Attribution, until_ns: int | None = None) -> Lost:

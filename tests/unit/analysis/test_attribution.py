@@ -88,7 +88,10 @@ def test_the_sentence_names_pod_and_reason(tmp_path: Path) -> None:
     result = told(world, tmp_path)
     count = result.failed
     total = f"{result.requests['recorded']:,}"
-    assert result.sentence == f"{count} of {total} requests failed: {count} refused by pod app-x (not ready yet)"
+    assert result.sentence == (
+        f"{count} of {total} requests failed: {count} refused by pod app-x (not ready yet); "
+        "1 of 1 addition lost a request"
+    )
     cause = result.attribution.causes[0]
     assert cause.cured_by == ("readiness",)
     assert cause.confidence > 0.9
