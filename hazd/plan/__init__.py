@@ -2,7 +2,6 @@
 
 from hazd.plan.trials import (
     Options,
-    absolute_profile,
     fix_sets,
     left_out,
     make_trials,
@@ -14,7 +13,6 @@ from hazd.plan.trials import (
 
 __all__ = [
     "Options",
-    "absolute_profile",
     "fix_sets",
     "left_out",
     "make_trials",

@@ -14,7 +14,7 @@ from hazd.plan.trials import Options, left_out, traffic_plan
 from hazd.sample_app.conversation import PATHS_OF_ITS_OWN
 from hazd.scenario import Scenario
 from hazd.traffic.job import MAX_WORKERS
-from hazd.traffic.pacer import parse_profile
+from hazd.traffic.pacer import Profile
 from hazd.traffic.plan_json import find_problems
 
 CONNECTIONS = ("both", "new", "reused")
@@ -145,9 +145,9 @@ def _traffic_problems(options: Options, scenario: Scenario | None) -> list[str]:
     )
     plan = traffic_plan(replace(options, rate=rate, path="/"), given, (stream,))
     found = [(FLAGS[field], text) for _, field, text in find_problems(plan) if field in FLAGS]
-    if not any(flag == "--profile" for flag, _ in found) and parse_profile(plan.profile, rate).peak > MAX_RATE:
+    if not any(flag == "--profile" for flag, _ in found) and Profile.of(plan).peak > MAX_RATE:
         found.append(("--profile", f"{given!r} goes above {MAX_RATE} requests a second"))
-    return [f"{flag}: {text.replace(repr(plan.profile), repr(given))}" for flag, text in found]
+    return [f"{flag}: {text}" for flag, text in found]
 
 
 __all__ = ["check"]

@@ -114,7 +114,7 @@ def traffic_plan(options: Options, profile: str, streams: tuple[Stream, ...]) ->
         max_in_flight=options.max_in_flight,
         max_duration_s=options.timeout_s + options.warmup_s + options.settle_s + 60,
         sender=options.sender,
-        profile=absolute_profile(profile, options.rate),
+        profile=profile,
         shards=options.workers,
         seed=options.seed,
         verify_tls=options.verify_tls,
@@ -222,11 +222,6 @@ def make_trials(
     return tuple(trials)
 
 
-def absolute_profile(profile: str, rate: float) -> str:
-    """Percentages in a profile ("steps:20%@5,100%@60") as rates per second, so that --rate scales the whole of it."""
-    return re.sub(r"(\d+(?:\.\d+)?|\.\d+)%", lambda found: f"{float(found[1]) * rate / 100:g}", profile)
-
-
 def supports_native_sleep(info: ClusterInfo) -> bool:
     """Whether the server takes preStop.sleep; the lab does."""
     if info.kind == "lab":
@@ -237,7 +232,6 @@ def supports_native_sleep(info: ClusterInfo) -> bool:
 
 __all__ = [
     "Options",
-    "absolute_profile",
     "fix_sets",
     "left_out",
     "make_trials",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hazd.model import CONTROL_STREAM, Stream, TrafficPlan
-from hazd.traffic.pacer import parse_profile
+from hazd.traffic.pacer import Profile
 
-__all__ = ["faster", "with_control"]
+__all__ = ["with_control"]
 
 
 def with_control(plan: TrafficPlan, rate: float) -> TrafficPlan:
@@ -23,25 +23,9 @@ def with_control(plan: TrafficPlan, rate: float) -> TrafficPlan:
     """
     if rate <= 0:
         return plan
-    peak = parse_profile(plan.profile, plan.rate).peak
-    factor, parts = 1 + rate / peak, sum(stream.share for stream in plan.streams)
+    profile = Profile.of(plan)
+    factor, parts = 1 + rate / profile.peak, sum(stream.share for stream in plan.streams)
     streams = tuple(replace(stream, share=stream.share / parts / factor) for stream in plan.streams)
-    control = Stream(CONTROL_STREAM, share=rate / peak / factor)
-    profile = faster(plan.profile, factor)
-    return replace(plan, rate=plan.rate + rate * plan.rate / peak, profile=profile, streams=(*streams, control))
-
-
-def faster(profile: str, factor: float) -> str:
-    """A profile with every rate in it multiplied; one that carries none (constant, poisson) is left as it is."""
-    name, _, rest = profile.partition(":")
-    if name == "ramp":
-        first, last, seconds = rest.split(":")
-        return f"ramp:{_times(first, factor)}:{_times(last, factor)}:{seconds}"
-    if name == "steps":
-        steps = (step.split("@") for step in rest.split(","))
-        return "steps:" + ",".join(f"{_times(rate, factor)}@{seconds}" for rate, seconds in steps)
-    return profile
-
-
-def _times(number: str, factor: float) -> str:
-    return f"{float(number) * factor:.15g}"
+    control = Stream(CONTROL_STREAM, share=rate / profile.peak / factor)
+    faster = str(profile.scaled(factor))
+    return replace(plan, rate=plan.rate + rate * plan.rate / profile.peak, profile=faster, streams=(*streams, control))

@@ -67,8 +67,7 @@ class Engine:
         self.stop(start_ns + int(plan.max_duration_s * NS), "max_duration")
         streams = choose_streams([stream.share for stream in plan.streams], plan.shard)
         burst = 0
-        due_times_here = due_times(plan.profile, plan.rate, start_ns, plan.shard, plan.shards, plan.seed)
-        for (seq, due_ns), stream in zip(due_times_here, streams, strict=False):
+        for (seq, due_ns), stream in zip(due_times(plan, start_ns), streams, strict=False):
             while (wait_ns := due_ns - now_ns()) > 0 and not self._over(due_ns):
                 burst = 0
                 await self._sleep(min(wait_ns / NS, MAX_SLEEP_S))

@@ -45,9 +45,7 @@ def find_missed(plan: TrafficPlan, start_ns: int, end_ns: int, recorded: Iterabl
         have[place] = 1
     owed = missing = 0
     from_ns = end_ns
-    for place, (_, due_ns) in enumerate(
-        due_times(plan.profile, plan.rate, start_ns, plan.shard, plan.shards, plan.seed)
-    ):
+    for place, (_, due_ns) in enumerate(due_times(plan, start_ns)):
         if due_ns >= end_ns:
             break
         owed += 1

@@ -9,84 +9,109 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, repeat
 from typing import TypeAlias
 
 from hazd.errors import UsageError
+from hazd.model import TrafficPlan
 
 NS = 1_000_000_000
+FORMS = "constant, poisson, ramp:FROM:TO:SECONDS or steps:RATE@SECONDS,..."
 Offset: TypeAlias = Callable[[int], int]
 
-__all__ = ["Profile", "choose_streams", "due_times", "parse_profile"]
+__all__ = ["FORMS", "Profile", "choose_streams", "due_times"]
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """pieces: (seconds, rate at start, rate at end), one after the other; the last rate holds from then on.
+    """A load profile. pieces: (seconds, rate at start, rate at end), one after the other; the last rate holds from then on.
 
-    poisson: gaps are drawn at random around the constant rate instead.
+    Rates are per second, all workers together. poisson: gaps are drawn at random around the constant rate instead.
     """
 
     pieces: tuple[tuple[float, float, float], ...]
     poisson: bool = False
+
+    @classmethod
+    def parse(cls, text: str, rate: float) -> Profile:
+        """Reads one of FORMS. Raises UsageError.
+
+        ramp and steps carry their own rates, each per second or as a percentage of `rate` ("steps:20%@5,100%@60").
+        """
+        name, _, rest = text.partition(":")
+        try:
+            if name in ("constant", "poisson") and not rest:
+                pieces: tuple[tuple[float, float, float], ...] = ((0.0, float(rate), float(rate)),)
+            elif name == "ramp":
+                first, last, seconds = rest.split(":")
+                pieces = ((float(seconds), _rate(first, rate), _rate(last, rate)),)
+            elif name == "steps":
+                pairs = [part.split("@") for part in rest.split(",")]
+                pieces = tuple((float(seconds), _rate(step, rate), _rate(step, rate)) for step, seconds in pairs)
+            else:
+                raise ValueError(name)
+        except ValueError as error:
+            raise UsageError(f"profile: {text!r} is not {FORMS}") from error
+        if not all(math.isfinite(number) and number >= 0 for piece in pieces for number in piece):
+            raise UsageError(f"profile: {text!r} with rate {rate} has a negative or unbounded number")
+        if pieces[-1][2] <= 0:
+            raise UsageError(f"profile: {text!r} with rate {rate} ends at rate 0, so it never sends again")
+        if name in ("ramp", "steps") and any(seconds <= 0 for seconds, _, _ in pieces):
+            raise UsageError(f"profile: {text!r} has a piece of 0 seconds")
+        return cls(pieces, name == "poisson")
+
+    @classmethod
+    def of(cls, plan: TrafficPlan) -> Profile:
+        """The plan's. Raises UsageError."""
+        return cls.parse(plan.profile, plan.rate)
+
+    def __str__(self) -> str:
+        """As `parse` reads it; constant and poisson leave their rate to the plan."""
+        if self.pieces[0][0] == 0:
+            return "poisson" if self.poisson else "constant"
+        if len(self.pieces) == 1 and self.pieces[0][1] != self.pieces[0][2]:
+            seconds, first, last = self.pieces[0]
+            return f"ramp:{first:.15g}:{last:.15g}:{seconds:.15g}"
+        return "steps:" + ",".join(f"{rate:.15g}@{seconds:.15g}" for seconds, rate, _ in self.pieces)
 
     @property
     def peak(self) -> float:
         """The highest rate per second, all workers together."""
         return max(max(first, last) for _, first, last in self.pieces)
 
+    def scaled(self, factor: float) -> Profile:
+        """Every rate multiplied, no time changed."""
+        return replace(
+            self, pieces=tuple((time_s, first * factor, last * factor) for time_s, first, last in self.pieces)
+        )
 
-def parse_profile(profile: str, rate: float) -> Profile:
-    """Reads constant, poisson, ramp:FROM:TO:SECONDS or steps:RATE@SECONDS,... Raises UsageError.
+    def due_times(self, start_ns: int, shard: int = 0, shards: int = 1, seed: int = 1) -> Iterator[tuple[int, int]]:
+        """(seq, due_ns) of this shard without end, in order; the first request of the schedule is due at start_ns.
 
-    ramp and steps carry their own rates and leave `rate` aside; after their end the last rate holds.
-    """
-    name, _, rest = profile.partition(":")
-    try:
-        if name in ("constant", "poisson") and not rest:
-            pieces: tuple[tuple[float, float, float], ...] = ((0.0, float(rate), float(rate)),)
-        elif name == "ramp":
-            first, last, seconds = (float(part) for part in rest.split(":"))
-            pieces = ((seconds, first, last),)
-        elif name == "steps":
-            pairs = [part.split("@") for part in rest.split(",")]
-            pieces = tuple((float(seconds), float(step), float(step)) for step, seconds in pairs)
+        seq numbers the whole schedule; this shard gets seq % shards == shard. In d seconds at a constant rate r there
+        are ceil(r * d) due times, and each depends on seq alone, so rounding errors do not add up.
+        """
+        seconds, rate, _ = self.pieces[0]
+        if self.poisson:
+            yield from _poisson(rate, start_ns, shard, shards, seed)
+        elif seconds == 0:
+            for seq in count(shard, shards):
+                yield seq, start_ns + int(seq * NS / rate)
         else:
-            raise ValueError(name)
-    except ValueError as error:
-        raise UsageError(
-            f"profile: {profile!r} is not constant, poisson, ramp:FROM:TO:SECONDS or steps:RATE@SECONDS,..."
-        ) from error
-    numbers = [number for piece in pieces for number in piece]
-    if not all(math.isfinite(number) and number >= 0 for number in numbers):
-        raise UsageError(f"profile: {profile!r} with rate {rate} has a negative or unbounded number")
-    if pieces[-1][2] <= 0:
-        raise UsageError(f"profile: {profile!r} with rate {rate} ends at rate 0, so it never sends again")
-    if name in ("ramp", "steps") and any(seconds <= 0 for seconds, _, _ in pieces):
-        raise UsageError(f"profile: {profile!r} has a piece of 0 seconds")
-    return Profile(pieces, name == "poisson")
+            offset = _inverse(self.pieces)
+            for seq in count(shard, shards):
+                yield seq, start_ns + offset(seq)
 
 
-def due_times(
-    profile: str, rate: float, start_ns: int, shard: int = 0, shards: int = 1, seed: int = 1
-) -> Iterator[tuple[int, int]]:
-    """(seq, due_ns) of this shard without end, in order; the first request of the schedule is due at start_ns.
+def due_times(plan: TrafficPlan, start_ns: int) -> Iterator[tuple[int, int]]:
+    """(seq, due_ns) of the plan's shard, without end. Raises UsageError for a profile that cannot be read."""
+    return Profile.of(plan).due_times(start_ns, plan.shard, plan.shards, plan.seed)
 
-    seq numbers the whole schedule; this shard gets seq % shards == shard. In d seconds at a constant rate r there are
-    ceil(r * d) due times, and each depends on seq alone, so rounding errors do not add up.
-    """
-    shape = parse_profile(profile, rate)
-    if shape.poisson:
-        yield from _poisson(rate, start_ns, shard, shards, seed)
-        return
-    if len(shape.pieces) == 1 and shape.pieces[0][0] == 0.0:
-        for seq in count(shard, shards):
-            yield seq, start_ns + int(seq * NS / rate)
-        return
-    offset = _inverse(shape.pieces)
-    for seq in count(shard, shards):
-        yield seq, start_ns + offset(seq)
+
+def _rate(text: str, whole: float) -> float:
+    """A rate per second; "20%" is a share of the whole."""
+    return float(text[:-1]) * whole / 100 if text.endswith("%") else float(text)
 
 
 def _poisson(rate: float, start_ns: int, shard: int, shards: int, seed: int) -> Iterator[tuple[int, int]]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from hazd.errors import UsageError
 from hazd.model import Stream, TrafficPlan
-from hazd.traffic.pacer import parse_profile
+from hazd.traffic.pacer import Profile
 
 SENDERS = ("httpx", "fast", "auto")
 MAX_STREAMS = 255
@@ -114,7 +114,7 @@ def find_problems(plan: TrafficPlan) -> Iterator[Problem]:
     if problem := _url_problem(plan.url):
         yield "", "url", f"{plan.url!r} {problem}"
     try:
-        parse_profile(plan.profile, plan.rate)
+        Profile.of(plan)
     except UsageError as error:
         yield "", "profile", error.message.removeprefix("profile: ")
     for name in ("timeout_s", "max_duration_s", "preflight_s"):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from hazd.journal import read_trial
-from hazd.traffic.pacer import due_times
+from hazd.traffic.pacer import Profile
 from tests.e2e.hazd_command import hazd, run_decided
 from tests.e2e.test_scenarios import CLUSTERS
 
@@ -109,7 +109,8 @@ def test_a_lost_worker_makes_the_trial_inconclusive_and_is_named(cluster: str, h
     from_ns, until_ns = gone["missed_ns"]
     assert until_ns == phases["traffic_end_ns"]
     start_ns = phases["traffic_start_ns"]
-    owed = itertools.takewhile(lambda each: each[1] < until_ns, due_times("constant", RATE, start_ns, gone["id"], 2))
+    times = Profile.parse("constant", RATE).due_times(start_ns, gone["id"], 2)
+    owed = itertools.takewhile(lambda each: each[1] < until_ns, times)
     have = set(mine["seq"])
     missing = [due_ns for seq, due_ns in owed if seq not in have]
     assert (gone["lost"] + gone["not_sent"], from_ns) == (len(missing), missing[0])

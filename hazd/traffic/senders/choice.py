@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hazd.model import TrafficPlan
 from hazd.traffic.clock import Clock
-from hazd.traffic.pacer import parse_profile
+from hazd.traffic.pacer import Profile
 from hazd.traffic.senders.port import Sender, Sink
 
 HTTPX_RATE = 1000.0
@@ -17,7 +17,7 @@ def choose(plan: TrafficPlan) -> tuple[str, str]:
     """(sender, why) for this worker's share of the plan's highest rate."""
     if plan.sender != "auto":
         return plan.sender, "as asked for"
-    rate = parse_profile(plan.profile, plan.rate).peak / plan.shards
+    rate = Profile.of(plan).peak / plan.shards
     if plan.http2:
         return "httpx", "only httpx speaks HTTP/2"
     if rate > HTTPX_RATE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def write_shards(writer: TrialWriter, shards: int, number: int) -> None:
     plan = TrafficPlan("http://x", 100.0, ())
     turns = []
     for shard in range(shards):
-        times = due_times(plan.profile, plan.rate, T0, shard, shards)
+        times = due_times(replace(plan, shard=shard, shards=shards), T0)
         mine = [raw_record(*next(times)) for _ in range(number // shards)]
         turns.append([mine[start : start + 7][::-1] for start in range(0, len(mine), 7)])
     for parts in zip(*turns, strict=True):

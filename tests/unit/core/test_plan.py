@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hazd.errors import UsageError
 from hazd.fixes import load
 from hazd.model import ClusterInfo
-from hazd.plan import Options, absolute_profile, make_trials, streams_of, supports_native_sleep, trial_name
+from hazd.plan import Options, make_trials, streams_of, supports_native_sleep, trial_name
 from hazd.plan.check import check
 from hazd.sample_app.certificate import SERVER_NAME, Certificate
 from hazd.scenario import load_scenarios
@@ -213,9 +213,3 @@ def test_every_scenario_can_be_planned(name: str) -> None:
 def test_native_sleep_by_version(version: str, native: bool) -> None:
     """preStop.sleep is on by default since 1.30 (KEP-3960)."""
     assert supports_native_sleep(ClusterInfo("context", "x", version, 1, "iptables")) is native
-
-
-def test_a_profile_scales_with_the_rate() -> None:
-    """Percentages are of --rate; plain rates stay."""
-    assert absolute_profile("steps:20%@5,100%@60", 300) == "steps:60@5,300@60"
-    assert absolute_profile("steps:10@5", 300) == "steps:10@5"

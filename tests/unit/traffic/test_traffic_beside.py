@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -10,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazd.model import CONTROL_STREAM, Stream, TrafficPlan
-from hazd.traffic.beside import faster, with_control
-from hazd.traffic.pacer import choose_streams, due_times, parse_profile
+from hazd.traffic.beside import with_control
+from hazd.traffic.pacer import Profile, choose_streams, due_times
 from hazd.traffic.plan_json import plan_from_json, plan_problems, plan_to_json
 
 S = 1_000_000_000
@@ -29,7 +30,7 @@ def test_every_stream_keeps_its_rate(rate: float, control: float, shares: list[f
     """At every moment the others' part of the faster schedule is what all of the old one was."""
     before = plan(rate, profile, *shares)
     after = with_control(before, control)
-    old, new = parse_profile(before.profile, before.rate), parse_profile(after.profile, after.rate)
+    old, new = Profile.of(before), Profile.of(after)
     whole, parts = sum(stream.share for stream in after.streams), sum(shares)
     assert whole == pytest.approx(1)
     for (_, *rates), (_, *faster_rates) in zip(old.pieces, new.pieces, strict=True):
@@ -45,7 +46,7 @@ def test_ten_seconds_hold_what_was_asked_for(shards: int) -> None:
     """200/s and 5/s of control: 1,000 new, 1,000 reused, 50 control in ten seconds, however many workers share them."""
     after, counts = with_control(plan(), 5), Counter[int]()
     for shard in range(shards):
-        due = due_times(after.profile, after.rate, 0, shard, shards)
+        due = due_times(replace(after, shard=shard, shards=shards), 0)
         streams = choose_streams([stream.share for stream in after.streams], shard)
         counts.update(
             stream for (_, due_ns), stream in zip(islice(due, 3000), streams, strict=False) if due_ns < 10 * S
@@ -64,13 +65,3 @@ def test_the_plan_goes_over_the_wire(profile: str) -> None:
     after = with_control(plan(profile=profile), 5)
     assert not plan_problems(after)
     assert plan_from_json(plan_to_json(after)) == after
-
-
-def test_profiles_without_rates_of_their_own_stay() -> None:
-    """The others have each of their rates multiplied, and no time."""
-    assert [faster(profile, 2) for profile in PROFILES] == [
-        "constant",
-        "poisson",
-        "ramp:100:600:20",
-        "steps:80@5,400@10,80@60",
-    ]

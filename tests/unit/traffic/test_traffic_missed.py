@@ -60,7 +60,7 @@ def test_due_is_recorded_and_lost_whatever_was_recorded(
     mine = plan(60.0, shard, shards, profile)
     end_ns = T0 + int(seconds * NS)
     due: dict[int, int] = {}
-    for seq, at_ns in due_times(profile, 60.0, T0, shard, shards):
+    for seq, at_ns in due_times(mine, T0):
         if at_ns >= end_ns:
             break
         due[seq] = at_ns

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hazd.errors import UsageError
-from hazd.traffic.pacer import choose_streams, due_times, parse_profile
+from hazd.traffic.pacer import Profile, choose_streams
 
 NS = 1_000_000_000
 START = 1_795_000_000 * NS
@@ -19,7 +19,7 @@ PROFILES = st.sampled_from(["constant", "poisson", "ramp:0:500:2", "ramp:300:10:
 
 def within(profile: str, rate: float, seconds: float, shard: int = 0, shards: int = 1) -> list[tuple[int, int]]:
     end_ns = START + round(seconds * NS)
-    return list(takewhile(lambda item: item[1] < end_ns, due_times(profile, rate, START, shard, shards)))
+    return list(takewhile(lambda item: item[1] < end_ns, Profile.parse(profile, rate).due_times(START, shard, shards)))
 
 
 @given(rate=st.integers(1, 3000), seconds=st.integers(1, 5))
@@ -34,7 +34,7 @@ def test_rate_times_duration(rate: int, seconds: int) -> None:
 
 def test_no_drift_in_a_day() -> None:
     """Each due time follows from its seq alone: after a day at 1,000/s it is right to the nanosecond."""
-    seq, due_ns = next(due_times("constant", 1000, START, shard=86_399_999, shards=86_400_000))
+    seq, due_ns = next(Profile.parse("constant", 1000).due_times(START, shard=86_399_999, shards=86_400_000))
     assert (seq, due_ns) == (86_399_999, START + 86_399_999 * 1_000_000)
 
 
@@ -50,7 +50,7 @@ def test_shards_make_up_the_whole(profile: str, rate: float, shards: int) -> Non
 
 @given(profile=PROFILES, rate=st.floats(1, 400))
 def test_times_never_go_back(profile: str, rate: float) -> None:
-    times = [due_ns for _, due_ns in islice(due_times(profile, rate, START), 500)]
+    times = [due_ns for _, due_ns in islice(Profile.parse(profile, rate).due_times(START), 500)]
     assert times == sorted(times)
     assert times[0] >= START
 
@@ -85,9 +85,9 @@ def test_poisson_is_poisson() -> None:
     variance = sum((value - mean) ** 2 for value in values) / 999
     assert 19 < mean < 21
     assert 0.85 < variance / mean < 1.15
-    again = list(islice(due_times("poisson", 200, START, seed=1), 50))
-    assert again == list(islice(due_times("poisson", 200, START, seed=1), 50))
-    assert again != list(islice(due_times("poisson", 200, START, seed=2), 50))
+    again = list(islice(Profile.parse("poisson", 200).due_times(START, seed=1), 50))
+    assert again == list(islice(Profile.parse("poisson", 200).due_times(START, seed=1), 50))
+    assert again != list(islice(Profile.parse("poisson", 200).due_times(START, seed=2), 50))
 
 
 @given(shares=st.lists(st.floats(0.05, 1), min_size=1, max_size=5), shard=st.integers(0, 8))
@@ -121,16 +121,36 @@ def test_equal_streams_alternate_in_every_shard() -> None:
 def test_bad_profiles(profile: str) -> None:
     """The message names the field and the value."""
     with pytest.raises(UsageError, match="profile: "):
-        parse_profile(profile, 10)
+        Profile.parse(profile, 10)
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan")])
 def test_bad_rates(rate: float) -> None:
     with pytest.raises(UsageError, match="rate"):
-        next(due_times("constant", rate, START))
+        Profile.parse("constant", rate)
 
 
 def test_peak() -> None:
-    assert parse_profile("constant", 7).peak == 7
-    assert parse_profile("ramp:5:50:3", 7).peak == 50
-    assert parse_profile("steps:5@1,80@2,9@1", 7).peak == 80
+    assert Profile.parse("constant", 7).peak == 7
+    assert Profile.parse("ramp:5:50:3", 7).peak == 50
+    assert Profile.parse("steps:5@1,80@2,9@1", 7).peak == 80
+
+
+@given(profile=PROFILES, rate=st.floats(1, 400), factor=st.floats(0.1, 10))
+def test_scaling_multiplies_rates_alone(profile: str, rate: float, factor: float) -> None:
+    """Every rate is multiplied and no time changed, and the text of the scaled profile means the same schedule."""
+    plain = Profile.parse(profile, rate)
+    scaled = plain.scaled(factor)
+    assert scaled.peak == pytest.approx(plain.peak * factor)
+    assert [piece[0] for piece in scaled.pieces] == [piece[0] for piece in plain.pieces]
+    again = Profile.parse(str(scaled), rate * factor)
+    assert again.poisson == scaled.poisson
+    assert [number for piece in again.pieces for number in piece] == pytest.approx(
+        [number for piece in scaled.pieces for number in piece]
+    )
+
+
+def test_percentages_are_shares_of_the_rate() -> None:
+    """So that --rate scales the whole of a scenario's profile; plain numbers stay, and so does their text."""
+    assert str(Profile.parse("steps:20%@5,100%@60,7@1", 300)) == "steps:60@5,300@60,7@1"
+    assert str(Profile.parse("ramp:10%:50:20", 300)) == "ramp:30:50:20"
