@@ -25,7 +25,7 @@ __all__ = ["FORMS", "Profile", "choose_streams", "due_times"]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A load profile. pieces: (seconds, rate at start, rate at end), one after the other; the last rate holds from then on.
+    """A load profile. pieces: (seconds, rate at start, rate at end), one after the other; the last rate then holds.
 
     Rates are per second, all workers together. poisson: gaps are drawn at random around the constant rate instead.
     """
