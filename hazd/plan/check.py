@@ -11,7 +11,7 @@ from hazd.errors import UsageError
 from hazd.fixes import Fix
 from hazd.model import Stream
 from hazd.plan.trials import Options, left_out, traffic_plan
-from hazd.sample_app.conversation import PATHS_OF_ITS_OWN
+from hazd.sample_app.service import PATHS_OF_ITS_OWN
 from hazd.scenario import Scenario
 from hazd.traffic.job import MAX_WORKERS
 from hazd.traffic.pacer import Profile

@@ -2,8 +2,8 @@
 
 It is the thing that is rolled, drained and scaled, so it must be cheap (it shares two cores with a whole cluster),
 quick to start (standard library only, nothing of hazd outside this folder) and honest: it counts what it served and
-logs its own life as JSON lines. It must not retry, cache or smooth anything. With a certificate it has two ports: one
-for TLS, and the plain one for whoever asks for /stats.
+logs its own life as JSON lines. This file owns listeners, signals and exit; service.py has the responses and
+their counts. With a certificate there are two ports: one for TLS, and the plain one for whoever asks for /stats.
 """
 
 from __future__ import annotations
@@ -18,56 +18,40 @@ import signal
 import socket
 import ssl
 import sys
-import time
 
-from hazd.sample_app.conversation import LINGER_S, Conversation, is_ordinary
-from hazd.sample_app.http1 import Request, only_request
+from hazd.sample_app.conversation import LINGER_S, Conversation
+from hazd.sample_app.http1 import only_request
 from hazd.sample_app.knobs import Knobs
+from hazd.sample_app.service import Service, is_ordinary, now_ns
 
 BACKLOG = 1024
 FIRST_READ = 65_536
 HANDSHAKE_S = 10.0
-_REASONS = {200: "OK", 400: "Bad Request", 431: "Request Header Fields Too Large", 501: "Not Implemented"}
-_ANCHOR_NS = time.time_ns() - time.monotonic_ns()
-
-
-def now_ns() -> int:
-    """Unix time in ns from the monotonic clock: a step of the wall clock moves no line of the life log."""
-    return _ANCHOR_NS + time.monotonic_ns()
 
 
 class App:
-    """Counts, life log, listener and end of one process."""
+    """Listeners, life log and end of one process."""
 
     def __init__(self, knobs: Knobs) -> None:
-        """Raises ValueError when the knobs ask for what cannot be had."""
+        """Raises ValueError for knobs that ask for what cannot be had."""
         self.knobs = knobs
         self._tls = server_context(knobs.tls_cert, knobs.tls_key, knobs.http2) if knobs.tls_cert else None
         if knobs.http2:
             load_http2()
-        self.served = self.preflight = self.bad = self.accepted = self.open = self.in_flight = 0
-        self.started_ns = now_ns()
-        self.listening_ns = self.sigterm_ns = self.last_ns = 0
-        self.draining = False
+        self.service = Service(knobs, self._on_drained)
         self._listeners: dict[socket.socket, ssl.SSLContext | None] = {}
         self._joining: set[asyncio.Task[object]] = set()
-        self._stamp, self._date = 0, b""
-        head = f"Content-Type: application/json\r\nx-hazd-pod: {knobs.pod}\r\nx-hazd-served: "
-        self._head = head.encode("ascii")
-        self._body_start = f'{{"pod": {json.dumps(knobs.pod)}, "served": '.encode()
-        self._body_end = f', "tag": {json.dumps(knobs.tag)}}}'.encode()
 
     def log(self, event: str, t_ns: int = 0, **more: object) -> None:
         """One JSON line, written at once: whoever kills this process next must not take the line with it."""
-        line = {"t_ns": t_ns or now_ns(), "event": event, "pod": self.knobs.pod, "served": self.served}
-        counts = {"preflight": self.preflight, "open": self.open, "in_flight": self.in_flight}
+        line = {"t_ns": t_ns or now_ns(), "event": event, "pod": self.knobs.pod, **self.service.counts(), **more}
         with contextlib.suppress(OSError):  # a reader that went away must not stop the app
-            os.write(1, json.dumps(line | counts | more).encode() + b"\n")
+            os.write(1, json.dumps(line).encode() + b"\n")
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.on_sigterm)
-        self.log("started", self.started_ns, tag=self.knobs.tag, on_sigterm=self.knobs.on_sigterm)
+        self.log("started", self.service.started_ns, tag=self.knobs.tag, on_sigterm=self.knobs.on_sigterm)
         await asyncio.sleep(self.knobs.startup_delay_s)
         try:
             self.listen()
@@ -86,8 +70,8 @@ class App:
             secure = _listen(self.knobs.tls_port)
             self._listeners[secure] = self._tls
             ports["tls_port"] = int(secure.getsockname()[1])
-        self.listening_ns = now_ns()
-        self.log("listening", self.listening_ns, **ports)
+        self.service.listening_ns = now_ns()
+        self.log("listening", self.service.listening_ns, **ports)
         for listener in self._listeners:
             self._accept_from(listener)
         return ports["port"]
@@ -111,20 +95,21 @@ class App:
                     return
                 continue  # ECONNABORTED: the client left while it waited
             client.setblocking(False)
-            self.accepted += 1
-            early = b"" if tls else self._answer_at_once(client)
+            self.service.accepted += 1
+            early = b"" if tls else self._respond_at_once(client)
             if early is not None:
-                self.open += 1
+                self.service.open += 1
                 task = loop.create_task(self._join(client, tls, early))
                 self._joining.add(task)
                 task.add_done_callback(self._joining.discard)
 
-    def _answer_at_once(self, client: socket.socket) -> bytes | None:
-        """Answer and close a connection whose one request is here already and asks for no other; gives None then.
+    def _respond_at_once(self, client: socket.socket) -> bytes | None:
+        """Respond to and close a connection whose one request is here already and asks for no other; gives None then.
 
         Else what was read so far. A transport, a task and a lingering close cost five times as much, and most
         connections are of this kind. Nothing of the client's is left unread, so a full close resets nothing.
         """
+        service = self.service
         try:
             data = client.recv(FIRST_READ)
         except BlockingIOError:
@@ -135,30 +120,30 @@ class App:
         request = only_request(data)
         if request is None or not request.close or self.knobs.latency_s:
             return data
-        if self.knobs.cpu_s and is_ordinary(request):
-            self.work()
-        self.open += 1
-        with contextlib.suppress(OSError):  # a client that left; an answer is far smaller than a new socket's buffer
-            client.send(self.answer(request, True))
-        self.open -= 1
+        if is_ordinary(request):
+            service.work()
+        service.open += 1
+        with contextlib.suppress(OSError):  # a client that left; a response is far smaller than a new socket's buffer
+            client.send(service.http1_response(request, True))
+        service.open -= 1
         client.close()
         return None
 
     async def _join(self, client: socket.socket, tls: ssl.SSLContext | None, early: bytes) -> None:
-        talk = Conversation(self, early)
+        talk = Conversation(self.service, become_http2, early)
         limits = {"ssl_handshake_timeout": HANDSHAKE_S, "ssl_shutdown_timeout": LINGER_S}
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: talk, client, ssl=tls, **(limits if tls else {})
             )
         except OSError:  # ssl.SSLError is one: no handshake, so the conversation never began and will never end
-            self.open -= 1
-            self.leave_when_drained()
+            self.service.closed()
 
     def on_sigterm(self) -> None:
-        if self.sigterm_ns and self.knobs.on_sigterm != "ignore":
+        service = self.service
+        if service.sigterm_ns and self.knobs.on_sigterm != "ignore":
             return
-        self.sigterm_ns = self.sigterm_ns or now_ns()
+        service.sigterm_ns = service.sigterm_ns or now_ns()
         self.log("sigterm", on_sigterm=self.knobs.on_sigterm)
         if self.knobs.on_sigterm == "exit":
             self.leave()
@@ -168,85 +153,39 @@ class App:
             self._drain()
 
     def _drain(self) -> None:
-        """Stop accepting, finish what is open, answer the rest with `Connection: close` (RFC 9112 section 9.6).
+        """Stop accepting, finish what is open, respond to the rest with `Connection: close` (RFC 9112 section 9.6).
 
         What the kernel holds in the accept queue is taken first: closing a listener resets those connections,
-        although their clients were told that they are connected. Idle connections stay open, because closing one
+        although they are established for their clients. Idle connections stay open, because closing one
         races with the client's next request. /healthz stays 200: a pod that is being deleted is taken out of the
         endpoints for its deletion, and a failing probe would only make the kubelet restart what is leaving.
         """
-        self.draining = True
+        self.service.draining = True
         for listener in self._listeners:
             asyncio.get_running_loop().remove_reader(listener.fileno())
             self.accept_all(listener, most=sys.maxsize)
             listener.close()
         self._listeners = {}
-        self.leave_when_drained()
+        self.service.drained()
         asyncio.get_running_loop().call_later(self.knobs.shutdown_timeout_s, self.leave, True)
 
-    def leave_when_drained(self) -> None:
-        if self.draining and not self.open:
-            self.log("drained")
-            self.leave()
+    def _on_drained(self) -> None:
+        self.log("drained")
+        self.leave()
 
     def leave(self, timed_out: bool = False) -> None:
         """Write the last lines and end the process at once, with status 0; open connections die with it."""
-        if self.last_ns:
-            self.log("last_request", self.last_ns)
+        if self.service.last_ns:
+            self.log("last_request", self.service.last_ns)
         self.log("exit", timed_out=timed_out)
         os._exit(0)
 
     def _report_until_killed(self, seen: int) -> None:
         """Nobody can log being killed by SIGKILL, so one that ignores SIGTERM reports every 0.1 s."""
-        if self.last_ns and self.served != seen:
-            self.log("last_request", self.last_ns)
-        asyncio.get_running_loop().call_later(0.1, self._report_until_killed, self.served)
-
-    def work(self) -> None:
-        """Burn the CPU time that one request costs; thread time, so that being throttled does not count as work."""
-        end = time.thread_time() + self.knobs.cpu_s
-        while time.thread_time() < end:
-            pass
-
-    def respond(self, request: Request) -> bytes:
-        """Count the request; gives the body of its answer."""
-        if request.status != 200:
-            self.bad += 1
-            return json.dumps({"pod": self.knobs.pod, "error": request.problem}).encode()
-        if request.path == "/stats":
-            return json.dumps(self.stats()).encode()
-        if request.path != "/healthz":
-            self.preflight += request.preflight
-            self.served += not request.preflight
-            self.last_ns = self.last_ns if request.preflight else now_ns()
-        return b"%b%d%b" % (self._body_start, self.served, self._body_end)
-
-    def answer(self, request: Request, close: bool) -> bytes:
-        """Count the request and build the whole answer."""
-        body = self.respond(request)
-        lines = (
-            b"HTTP/1.1 %d %b" % (request.status, _REASONS[request.status].encode()),
-            b"%b%d" % (self._head, self.served),
-            b"Date: " + self.today(),
-            b"Content-Length: %d%b" % (len(body), b"\r\nConnection: close" if close else b""),
-            b"",
-            b"" if request.method == b"HEAD" else body,
-        )
-        return b"\r\n".join(lines)
-
-    def stats(self) -> dict[str, object]:
-        """What /stats answers; times in ns since the Unix epoch, 0 for what has not happened."""
-        counts = {"served": self.served, "preflight": self.preflight, "bad": self.bad, "accepted": self.accepted}
-        times = {"started_ns": self.started_ns, "listening_ns": self.listening_ns, "sigterm_ns": self.sigterm_ns}
-        now = {"connections": self.open, "in_flight": self.in_flight, "last_request_ns": self.last_ns}
-        return {"pod": self.knobs.pod, "tag": self.knobs.tag, **counts, **now, **times}
-
-    def today(self) -> bytes:
-        second = int(time.time())
-        if second != self._stamp:
-            self._stamp = second
-            self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second)).encode("ascii")
-        return self._date
+        service = self.service
+        if service.last_ns and service.served != seen:
+            self.log("last_request", service.last_ns)
+        asyncio.get_running_loop().call_later(0.1, self._report_until_killed, service.served)
 
 
 def _listen(port: int) -> socket.socket:
@@ -259,6 +198,13 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
+def become_http2(service: Service, transport: asyncio.Transport) -> asyncio.Protocol:
+    """The protocol of a connection whose client speaks HTTP/2; its library is loaded only now."""
+    from hazd.sample_app.http2 import Http2Conversation
+
+    return Http2Conversation(service, transport)
+
+
 def load_http2() -> None:
     """Now, and not when the first client speaks it and waits. Raises ValueError."""
     try:
@@ -268,7 +214,7 @@ def load_http2() -> None:
 
 
 def server_context(chain_pem: str, key_pem: str, http2: bool) -> ssl.SSLContext:
-    """A server's context from PEM texts. Raises ValueError. ssl reads files alone, so it gets one without a name."""
+    """A server's context from PEM strings. Raises ValueError. ssl reads only files, so it gets one without a name."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     if http2:
         context.set_alpn_protocols(["h2", "http/1.1"])

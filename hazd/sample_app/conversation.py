@@ -1,26 +1,23 @@
-"""One HTTP/1.1 connection of the sample app: requests in, answers out, and a polite end. Standard library only."""
+"""One HTTP/1.1 connection of the sample app: requests in, responses out, and a polite end. Standard library only."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from hazd.sample_app.http1 import Request, RequestParser, only_request
-
-if TYPE_CHECKING:
-    from hazd.sample_app.app import App
+from hazd.sample_app.service import Service, is_ordinary
 
 PIPELINE_LIMIT = 64  # requests waiting on one connection before reading stops
 LINGER_S = 2.0  # how long a half-closed connection may take to send its own FIN
-PATHS_OF_ITS_OWN = ("/healthz", "/stats")
 PREFACE = b"PRI * HTTP/2.0\r\n"
 
 
 def linger(transport: asyncio.Transport) -> None:
     """Lingering close (RFC 9112 section 9.6): half-close, then read until the client's FIN.
 
-    A full close with unread bytes makes the kernel send RST, which destroys the answer in the client's buffer. TLS
+    A full close with unread bytes makes the kernel send RST, which destroys the response in the client's buffer. TLS
     has no half-close in asyncio: its close() sends close_notify and reads on until the client's, at most as long.
     """
     if not transport.can_write_eof():
@@ -32,20 +29,23 @@ def linger(transport: asyncio.Transport) -> None:
 
 
 class Conversation(asyncio.Protocol):
-    """One connection: its requests are answered one after the other, in order, also when they come pipelined."""
+    """One connection: its requests get their responses one after the other, in order, also when they come pipelined."""
 
-    def __init__(self, app: App, early: bytes = b"") -> None:
-        """early: what was read of the connection before it came here."""
-        self.app = app
+    def __init__(
+        self, service: Service, http2: Callable[[Service, asyncio.Transport], asyncio.Protocol], early: bytes = b""
+    ) -> None:
+        """http2: makes the protocol that takes over when the client speaks HTTP/2. early: what was read before."""
+        self.service = service
+        self.http2 = http2
         self.early = early
         self.transport: asyncio.Transport
         self.parser = RequestParser()
         self.waiting: deque[Request] = deque()
-        self.answered = 0
-        self.heard = False  # a first byte has come
+        self.responses = 0
+        self.begun = False  # a first byte has come
         self.busy = False  # a request's latency is running
-        self.choked = False  # the client does not read its answers
-        self.ending = False  # the last answer is written; what still comes is dropped
+        self.choked = False  # the client does not read its responses
+        self.ending = False  # the last response is written; what still comes is dropped
         self.peer_done = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -59,17 +59,16 @@ class Conversation(asyncio.Protocol):
         self.waiting.clear()
         if self.busy:
             self.busy = False
-            self.app.in_flight -= 1
-        self.app.open -= 1
-        self.app.leave_when_drained()
+            self.service.in_flight -= 1
+        self.service.closed()
 
     def data_received(self, data: bytes) -> None:
         if self.ending:
             return
-        if not self.heard and data.startswith(PREFACE):
+        if not self.begun and data.startswith(PREFACE):
             self.become_http2(data)
             return
-        self.heard = True
+        self.begun = True
         known = only_request(data) if self.parser.idle else None
         self.waiting.extend([known] if known else self.parser.feed(data))
         if self.parser.wants_continue and not (self.waiting or self.busy):
@@ -81,14 +80,12 @@ class Conversation(asyncio.Protocol):
 
     def become_http2(self, data: bytes) -> None:
         """The client speaks HTTP/2 (RFC 9113 section 3.4): what it says from here on is another protocol's."""
-        from hazd.sample_app.http2 import Http2Conversation
-
-        other = Http2Conversation(self.app, self.transport)
+        other = self.http2(self.service, self.transport)
         self.transport.set_protocol(other)
         other.data_received(data)
 
     def eof_received(self) -> bool:
-        """A client may shut down its sending side and still wait for answers: keep open while some are due."""
+        """A client may shut down its sending side and still wait for responses: keep open while some are due."""
         self.peer_done = True
         half_open = self.transport.can_write_eof()  # not with TLS
         return half_open and bool(self.waiting or self.busy) and not self.ending
@@ -101,16 +98,16 @@ class Conversation(asyncio.Protocol):
         self.serve()
 
     def serve(self) -> None:
-        app = self.app
+        service = self.service
         while self.waiting and not (self.busy or self.choked or self.ending):
             request = self.waiting.popleft()
             ordinary = is_ordinary(request)
-            if ordinary and app.knobs.cpu_s:
-                app.work()
-            if ordinary and app.knobs.latency_s:
+            if ordinary:
+                service.work()
+            if ordinary and service.knobs.latency_s:
                 self.busy = True
-                app.in_flight += 1
-                asyncio.get_running_loop().call_later(app.knobs.latency_s, self.serve_late, request)
+                service.in_flight += 1
+                asyncio.get_running_loop().call_later(service.knobs.latency_s, self.serve_late, request)
             else:
                 self.finish(request)
         if len(self.waiting) <= PIPELINE_LIMIT and not self.ending:
@@ -119,16 +116,14 @@ class Conversation(asyncio.Protocol):
     def serve_late(self, request: Request) -> None:
         if self.busy:
             self.busy = False
-            self.app.in_flight -= 1
+            self.service.in_flight -= 1
             self.finish(request)
             self.serve()
 
     def finish(self, request: Request) -> None:
-        recycle = self.app.knobs.recycle_after
-        self.answered += 1
-        last = request.close or self.app.draining or bool(recycle and self.answered >= recycle)
-        last = last or (self.peer_done and not self.waiting)
-        self.transport.write(self.app.answer(request, last))
+        self.responses += 1
+        last = request.close or self.service.ends_after(self.responses) or (self.peer_done and not self.waiting)
+        self.transport.write(self.service.http1_response(request, last))
         if last:
             self.end()
 
@@ -141,9 +136,4 @@ class Conversation(asyncio.Protocol):
             linger(self.transport)
 
 
-def is_ordinary(request: Request) -> bool:
-    """Whether the app works for it (--cpu, --latency); probes and hazd's own questions it answers at once."""
-    return request.status == 200 and request.path not in PATHS_OF_ITS_OWN
-
-
-__all__ = ["LINGER_S", "PATHS_OF_ITS_OWN", "Conversation", "is_ordinary", "linger"]
+__all__ = ["LINGER_S", "Conversation", "linger"]

@@ -16,7 +16,7 @@ KNOWN_LIMIT = 1024  # bytes of a request that is worth remembering
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request whose body was read and dropped. `status` other than 200 means: answer that and close."""
+    """One request whose body was read and dropped. `status` other than 200 means: respond with that and close."""
 
     method: bytes = b"GET"
     path: str = "/"

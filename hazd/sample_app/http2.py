@@ -1,35 +1,32 @@
 """One HTTP/2 connection of the sample app, on h2: loaded only when a client speaks it, for the rest of the app does not
 need more than the standard library.
 
-Requests are answered side by side, each when its own latency has passed. As with HTTP/1.1 the client is told with an
-answer that the connection ends (GOAWAY), never in between.
+Requests are served side by side, each when its own latency has passed. As with HTTP/1.1 the connection's end is
+announced with a response (GOAWAY), never in between.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
 
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.exceptions import H2Error
 
-from hazd.sample_app.conversation import is_ordinary, linger
+from hazd.sample_app.conversation import linger
 from hazd.sample_app.http1 import Request
-
-if TYPE_CHECKING:
-    from hazd.sample_app.app import App
+from hazd.sample_app.service import Service, is_ordinary
 
 
 class Http2Conversation(asyncio.Protocol):
     """Takes a connection over from an HTTP/1.1 conversation that read the client's preface."""
 
-    def __init__(self, app: App, transport: asyncio.Transport) -> None:
-        self.app = app
+    def __init__(self, service: Service, transport: asyncio.Transport) -> None:
+        self.service = service
         self.transport = transport
-        self.answered = 0
+        self.responses = 0
         self.ending = False
         self._asked: dict[int, Request] = {}
         self._late: set[int] = set()
@@ -40,10 +37,9 @@ class Http2Conversation(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.ending = True
         self._asked.clear()
-        self.app.in_flight -= len(self._late)
+        self.service.in_flight -= len(self._late)
         self._late.clear()
-        self.app.open -= 1
-        self.app.leave_when_drained()
+        self.service.closed()
 
     def data_received(self, data: bytes) -> None:
         if self.ending:
@@ -75,34 +71,34 @@ class Http2Conversation(asyncio.Protocol):
             self._end()
 
     def _serve(self, stream: int) -> None:
-        app, ordinary = self.app, is_ordinary(self._asked[stream])
-        if ordinary and app.knobs.cpu_s:
-            app.work()
-        if ordinary and app.knobs.latency_s:
+        service, ordinary = self.service, is_ordinary(self._asked[stream])
+        if ordinary:
+            service.work()
+        if ordinary and service.knobs.latency_s:
             self._late.add(stream)
-            app.in_flight += 1
-            asyncio.get_running_loop().call_later(app.knobs.latency_s, self._serve_late, stream)
+            service.in_flight += 1
+            asyncio.get_running_loop().call_later(service.knobs.latency_s, self._serve_late, stream)
         else:
             self._finish(stream)
 
     def _serve_late(self, stream: int) -> None:
         if stream in self._late:
             self._late.discard(stream)
-            self.app.in_flight -= 1
+            self.service.in_flight -= 1
             if not self.ending:
                 self._finish(stream)
                 self._flush()
 
     def _finish(self, stream: int) -> None:
-        app, request = self.app, self._asked.pop(stream)
-        body = app.respond(request)
-        self.answered += 1
+        service, request = self.service, self._asked.pop(stream)
+        body = service.respond(request)
+        self.responses += 1
         head = [
             (":status", str(request.status)),
             ("content-type", "application/json"),
-            ("x-hazd-pod", app.knobs.pod),
-            ("x-hazd-served", str(app.served)),
-            ("date", app.today().decode()),
+            ("x-hazd-pod", service.knobs.pod),
+            ("x-hazd-served", str(service.served)),
+            ("date", service.today().decode()),
             ("content-length", str(len(body))),
         ]
         bare = request.method == b"HEAD"
@@ -119,8 +115,7 @@ class Http2Conversation(asyncio.Protocol):
                 return
             self._bodies.popleft()
             self._h2.send_data(stream, body, end_stream=True)
-        recycle = self.app.knobs.recycle_after
-        if (self.app.draining or bool(recycle and self.answered >= recycle)) and self.answered and not self._asked:
+        if self.responses and not self._asked and self.service.ends_after(self.responses):
             self._end()
 
     def _forget(self, stream: int) -> None:
@@ -129,7 +124,7 @@ class Http2Conversation(asyncio.Protocol):
         self._bodies = deque(item for item in self._bodies if item[0] != stream)
         if stream in self._late:
             self._late.discard(stream)
-            self.app.in_flight -= 1
+            self.service.in_flight -= 1
 
     def _flush(self) -> None:
         if data := self._h2.data_to_send():

@@ -133,7 +133,7 @@ def test_graceful_takes_what_the_kernel_already_accepted() -> None:
         for client in waiting:
             client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         app.on_sigterm()
-        assert app.open == 5
+        assert app.service.open == 5
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5)
         answers = await asyncio.gather(*(asyncio.to_thread(read_to_end, client) for client in waiting))

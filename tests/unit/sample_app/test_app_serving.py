@@ -200,4 +200,5 @@ def test_it_needs_the_standard_library_and_its_own_folder_alone() -> None:
         "hazd.sample_app.conversation",
         "hazd.sample_app.http1",
         "hazd.sample_app.knobs",
+        "hazd.sample_app.service",
     ]
