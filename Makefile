@@ -9,8 +9,8 @@ FIXES := --with-prestop --with-readiness --with-graceful-shutdown
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
-setup: ## install and start Docker, get kind, nft and debootstrap (root or sudo; does nothing twice)
-	setup/docker && setup/kind && setup/lab
+setup: ## install and start Docker, get kind and debootstrap (root or sudo; does nothing twice)
+	setup/docker && setup/kind
 
 venv: .venv/.stamp ## the virtual environment, with hazd and everything the tests need
 

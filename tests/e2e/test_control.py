@@ -9,7 +9,9 @@ import pytest
 from tests.e2e.hazd_command import run_decided, run_json
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("lab_possible")]
-CUT = '''"""Nothing forwarded by the traffic worker's node reaches any app for three seconds; no pod is touched."""
+CUT = '''"""The traffic worker's node leads every Service into the void for three seconds; no pod is touched."""
+
+from dataclasses import replace
 
 from hazd.scenario import scenario
 from hazd.stage import Stage
@@ -19,12 +21,13 @@ from hazd.stage import Stage
 async def disrupt(stage: Stage) -> None:
     (worker,) = await stage.cluster.list("Pod", stage.namespace, "app=hazd-worker")
     node, machine = worker["spec"]["nodeName"], stage.cluster.plant.machine
-    chain = "add chain ip cut c { type filter hook forward priority -50; policy accept; }"
-    await machine.rules(node, f"add table ip cut\\n{chain}\\nadd rule ip cut c tcp dport 8080 drop\\n")
+    ports = list(stage.cluster.plant.proxies[node].ports.values())
+    nobody = ("172.30.255.254", 8080)
+    await machine.rules(node, [replace(port, endpoints=(nobody,)) for port in ports])
     try:
         await stage.sleep(3)
     finally:
-        await machine.rules(node, "delete table ip cut\\n")
+        await machine.rules(node, ports)
 '''
 
 

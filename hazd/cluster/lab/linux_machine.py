@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -15,9 +16,9 @@ import anyio
 
 import hazd
 from hazd.cluster.lab import http
-from hazd.cluster.lab.linux import wire
+from hazd.cluster.lab.linux import attempt, wire
 from hazd.cluster.lab.machine import Command, Exit, MachineGone, NodeNet
-from hazd.cluster.process import find
+from hazd.cluster.lab.service_port import ServicePort
 from hazd.errors import EnvironmentProblem
 
 STARTUP_TIMEOUT_S = 20.0
@@ -26,33 +27,21 @@ REMEDY_USERNS = (
     "kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, user.max_user_namespaces above 0 elsewhere), "
     "or use --cluster kind"
 )
-
-
-def find_nft() -> str:
-    """Path of nft. Raises EnvironmentProblem."""
-    found = find("nft")
-    if found is None:
-        raise EnvironmentProblem("the lab needs nft, which is not installed", "apt install nftables")
-    return found
+REMEDY_RULES = "a kernel with nf_tables, NAT and conntrack (CONFIG_NF_TABLES, CONFIG_NFT_NAT...), or use --cluster kind"
 
 
 def lab_problem() -> EnvironmentProblem | None:
-    """Why no lab can run here, or None; takes about 50 ms and leaves nothing behind."""
+    """Why no lab can run here, or None: namespaces and rules are tried out in a process that ends at once (50 ms)."""
     if not sys.platform.startswith("linux"):
         return EnvironmentProblem(f"the lab needs Linux, this is {sys.platform}", "use --cluster kind")
-    try:
-        find_nft()
-    except EnvironmentProblem as problem:
-        return problem
-    code = (
-        "import sys; from hazd.cluster.lab.linux.launch import isolate\n"
-        "try: isolate()\n"
-        "except OSError as problem: sys.exit(f'{problem}')"
-    )
-    tried = subprocess.run([sys.executable, "-c", code], env=_environ(), capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "hazd.cluster.lab.linux.attempt"]
+    tried = subprocess.run(command, env=_environ(), capture_output=True, text=True, check=False)
     if tried.returncode == 0:
         return None
-    return EnvironmentProblem(f"the lab cannot make namespaces: {tried.stderr.strip()[-300:]}", REMEDY_USERNS)
+    words = tried.stderr.strip()[-300:]
+    if tried.returncode == attempt.NO_RULES:
+        return EnvironmentProblem(f"the lab cannot set nftables rules: {words}", REMEDY_RULES)
+    return EnvironmentProblem(f"the lab cannot make namespaces: {words}", REMEDY_USERNS)
 
 
 def _environ() -> dict[str, str]:
@@ -79,11 +68,10 @@ class LinuxMachine:
         self._lost = ""
 
     async def __aenter__(self) -> Self:
-        nft = find_nft()
         self._sock, theirs = wire.pair()
         self._sock.setblocking(False)
         read_end, self._lifeline = os.pipe2(os.O_CLOEXEC)
-        arguments = [str(theirs.fileno()), str(read_end), nft, ",".join(self.preload)]
+        arguments = [str(theirs.fileno()), str(read_end), ",".join(self.preload)]
         with (self.folder / "server.log").open("wb") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - about 5 ms, once
                 [sys.executable, "-m", "hazd.cluster.lab.linux.launch", *arguments],
@@ -244,8 +232,8 @@ class LinuxMachine:
     async def kill(self, container: str, number: int) -> None:
         await self._ask("kill", container=container, signal=number)
 
-    async def rules(self, node: str, text: str) -> None:
-        await self._ask("rules", node=node, text=text)
+    async def rules(self, node: str, ports: Sequence[ServicePort]) -> None:
+        await self._ask("rules", node=node, ports=[astuple(port) for port in ports])
 
     async def cpu_ns(self) -> dict[str, int]:
         answer, _ = await self._ask("cpu")

@@ -85,7 +85,6 @@ class Plant:
             self.store.create(node_object(net, self.options, role))
         self.nodes.beat(net.name)
         proxy = self.proxies[net.name] = Proxy(self.store, self.machine, self.options, net.name)
-        await proxy.prepare()
         kubelet = Kubelet(self.store, self.machine, self.options, net, self.folder, self.logs)
         self.kubelets[net.name] = kubelet
         self._start(proxy.run)

@@ -27,7 +27,13 @@ SERVER = (
     "    c.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n'%len(b)+b); c.close()\n"
 )
 FAST = LabOptions(
-    container_start_s=0.0, relist_period_s=0.1, pod_status_s=0.0, pod_removal_s=0.0, min_sync_period_s=0.2, name="x"
+    container_start_s=0.0,
+    relist_period_s=0.1,
+    pod_status_s=0.0,
+    pod_removal_s=0.0,
+    min_sync_period_s=0.2,
+    node_boot_s=0.2,
+    name="x",
 )
 SOURCE = str(Path(hazd.__file__).parent.parent)
 

@@ -113,3 +113,19 @@ async def test_a_stopped_node_answers_nobody_and_comes_back(lab: LabCluster) -> 
 
     await until("the pod's container is started again", again)
     await listening(lab, "one", "two")
+
+
+async def test_nodes_come_back_however_often_and_in_whatever_order_they_stop(lab: LabCluster) -> None:
+    """Each start gives the node a link of its own: with no pod at all, beside running nodes, twice in one lab."""
+    for name in ("x-worker", "x-worker2", "x-worker"):
+        await lab.stop_node(name)
+        await lab.start_node(name)
+    await lab.stop_node("x-worker2")
+    await lab.stop_node("x-worker")
+    await lab.start_node("x-worker")
+    await lab.start_node("x-worker2")
+    await lab.create(pod("one"))
+    await lab.create(pod("two", node="x-worker2"))
+    one, two = await listening(lab, "one", "two")
+    assert await ask(lab, one["metadata"]["uid"], two["status"]["podIP"], 8080) == "two"
+    assert await ask(lab, two["metadata"]["uid"], one["status"]["podIP"], 8080) == "one"

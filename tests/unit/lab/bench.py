@@ -24,6 +24,7 @@ from hazd.cluster.lab.node.logs import Logs
 from hazd.cluster.lab.objects import is_ready
 from hazd.cluster.lab.options import LabOptions
 from hazd.cluster.lab.plant import Plant
+from hazd.cluster.lab.service_port import ServicePort
 from hazd.cluster.lab.store import Change, Store
 from hazd.model import Manifest, Ref
 
@@ -44,7 +45,7 @@ class PretendMachine:
         self.tasks = tasks
         self.processes: dict[str, Process] = {}
         self.addresses: dict[str, str] = {}
-        self.rules_of: dict[str, list[tuple[float, str]]] = {}
+        self.rules_of: dict[str, list[tuple[float, Sequence[ServicePort]]]] = {}
         self.told: list[tuple[float, str, str]] = []
 
     def tell(self, what: str, whom: str) -> None:
@@ -100,8 +101,8 @@ class PretendMachine:
         elif "TERM_S" in process.command.env:
             self.tasks.start_soon(self._end_later, process, float(process.command.env["TERM_S"]), 0)
 
-    async def rules(self, node: str, text: str) -> None:
-        self.rules_of.setdefault(node, []).append((anyio.current_time(), text))
+    async def rules(self, node: str, ports: Sequence[ServicePort]) -> None:
+        self.rules_of.setdefault(node, []).append((anyio.current_time(), ports))
 
     async def cpu_ns(self) -> dict[str, int]:
         return {

@@ -1,4 +1,4 @@
-"""From a pod's condition to a node's rules: EndpointSlices, propagation, the proxies' periods, the rules' text."""
+"""From a pod's condition to a node's rules: EndpointSlices, propagation, the proxies' periods, the messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from itertools import pairwise
 import anyio
 import pytest
 
+from hazd.cluster.lab.linux.service_rules import chain_of, transaction
 from hazd.cluster.lab.node import rules
+from hazd.cluster.lab.service_port import ServicePort
 from hazd.cluster.watch import SERVICE_NAME
 from hazd.model import Manifest, Ref
 
@@ -111,8 +113,8 @@ def test_propagation_delay_is_what_every_node_waits() -> None:
         await anyio.sleep(12)
         written = next(at for at, c in bench.changes if c.obj["kind"] == "EndpointSlice" and any(c.obj["endpoints"]))
         address = bench.store.get(Ref("Pod", "one", "t"))["status"]["podIP"]
-        for texts in bench.machine.rules_of.values():
-            known = next(at for at, text in texts if address in text)
+        for changes in bench.machine.rules_of.values():
+            known = next(at for at, ports in changes if (address, 8080) in ports[0].endpoints)
             assert written + 6 <= known <= written + 6 + 1.0 + 1e-6
 
     run(main, propagation_delay_s=6.0)
@@ -128,8 +130,8 @@ def test_a_node_syncs_at_most_once_a_period() -> None:
         spec = pod_template(container(readinessProbe=readiness(), env=SLOW, image="app:b"))["spec"]
         bench.store.patch(Ref("Deployment", "app", "t"), {"spec": {"template": {"spec": spec}}})
         await anyio.sleep(60)
-        for texts in bench.machine.rules_of.values():
-            times = [at for at, _ in texts][1:]
+        for changes in bench.machine.rules_of.values():
+            times = [at for at, _ in changes]
             assert len(times) >= 4
             assert min(b - a for a, b in pairwise(times)) >= 2.0 - 1e-6
 
@@ -144,7 +146,7 @@ def test_nodes_sync_in_their_own_time() -> None:
         bench.store.create(deployment(8))
         await anyio.sleep(5)
         one, two = ([at for at, _ in bench.machine.rules_of[name]] for name in ("lab-worker", "lab-worker2"))
-        assert one[1:] != two[1:]
+        assert one != two
 
     run(main)
 
@@ -195,17 +197,23 @@ def test_headless_services_have_no_rules() -> None:
 
 
 def test_a_transaction_says_only_what_changed() -> None:
-    """Nothing for no change; a service whose endpoints stay keeps its chain; one without endpoints is rejected."""
+    """Nothing for no change; a service whose endpoints stay keeps its chain; one without endpoints has none."""
     one = rules.ports([_service()], [_slice(("10.0.0.1", "rs"), ("10.0.0.2", "rs"))])
     [port] = one.values()
-    assert rules.transaction(one, one) == ""
-    text = rules.transaction({}, one)
-    assert f"add chain ip hazd {port.chain}" in text
-    assert "numgen random mod 2 map { 0 : 10.0.0.1 . 8080, 1 : 10.0.0.2 . 8080 }" in text
+    chain = f"chain ip hazd {chain_of(port)}"
+
+    def words(before: dict[str, ServicePort], after: dict[str, ServicePort]) -> list[str]:
+        return [each.words for each in transaction(before, after)]
+
+    assert transaction(one, one) == []
+    first = words({}, one)
+    assert f"add {chain}" in first
+    assert "numgen random mod 2 map { 10.0.0.1:8080, 10.0.0.2:8080 }" in first[-3]
+    other = rules.ports([_service(), _service("10.96.1.2")], [_slice(("10.0.0.1", "rs"), ("10.0.0.2", "rs"))])
+    assert f"add {chain}" not in words(one, other)
     none = rules.ports([_service()], [])
-    text = rules.transaction(one, none)
-    assert "add element ip hazd no-endpoints { 10.96.1.1 . tcp . 80 : goto rejected }" in text
-    assert f"delete chain ip hazd {port.chain}" in text
-    assert rules.transaction(none, one).count("add rule") == 1
-    gone = rules.transaction(one, {})
-    assert "add element" not in gone
+    gone = words(one, none)
+    assert "add 1 elements to set ip hazd no-endpoints" in gone
+    assert gone[-1] == f"delete {chain}"
+    assert words(none, one).count(f"add {chain}") == 1
+    assert not [each for each in words(one, {}) if each.startswith("add")]

@@ -1,4 +1,4 @@
-"""`python -m hazd.cluster.lab.linux.launch CONTROL LIFELINE NFT MODULES`: makes the lab's namespaces, then waits.
+"""`python -m hazd.cluster.lab.linux.launch CONTROL LIFELINE MODULES`: makes the lab's namespaces, then waits.
 
 Imports nothing heavy. It leaves the host's network, mount and PID namespaces (and, without CAP_SYS_ADMIN, its user
 namespace) before anything else, so that no later mistake can touch the host's own network. It stays behind as the one
@@ -60,7 +60,7 @@ def isolate() -> None:
     mount("none", "/", "none", MS_REC | MS_PRIVATE)
 
 
-def inhabit(control: socket.socket, nft: str, modules: list[str]) -> None:
+def inhabit(control: socket.socket, modules: list[str]) -> None:
     """As process 1 of the lab: its own /proc, the zygote, the server."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
@@ -83,7 +83,7 @@ def inhabit(control: socket.socket, nft: str, modules: list[str]) -> None:
     zygote_end.close()
     from hazd.cluster.lab.linux.server import main
 
-    main(control, server_end, pid, nft)
+    main(control, server_end)
 
 
 def main(argv: list[str]) -> int:
@@ -98,7 +98,7 @@ def main(argv: list[str]) -> int:
         return 1
     if child == 0:
         os.close(lifeline)
-        inhabit(control, argv[3], argv[4].split(",") if argv[4] else [])
+        inhabit(control, argv[3].split(",") if argv[3] else [])
         os._exit(0)
     control.close()
     watch = os.pidfd_open(child)

@@ -1,4 +1,4 @@
-"""Links, addresses and routes of one lab: an underlay bridge, a namespace with a bridge per node, one per pod.
+"""Links, addresses, routes and rules of one lab: an underlay bridge, a namespace with a bridge per node, one per pod.
 
 Runs only in the lab's own server, after it has left the host's network namespace. A pod has a /32 address and reaches
 everything through its node, so that replies pass the node's connection tracking (as they do on a routed CNI), and a
@@ -8,13 +8,17 @@ vanished pod leaves its node asking by ARP in vain: the kernel's own "no route t
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from hazd.cluster.lab.linux.service_rules import ServiceRules
 from hazd.cluster.lab.linux.syscalls import inside, new_network, setns
+from hazd.cluster.lab.service_port import ServicePort
 
 UNDERLAY_GATEWAY = "172.30.0.1"
 UNDERLAY_PREFIX = 16
@@ -35,6 +39,7 @@ class Place:
     link: str
     node: str = ""
     routes: IPRoute | None = None
+    rules: ServiceRules | None = None
     pods: set[str] = field(default_factory=set)
 
 
@@ -57,7 +62,7 @@ class Network:
     def __init__(self) -> None:
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.places: dict[str, Place] = {}
-        self._pod_number = 0
+        self._numbers = itertools.count(1)
         self._here = IPRoute()
         _sysctl("ipv6/conf/all/disable_ipv6", "1")
         _sysctl("ipv6/conf/default/disable_ipv6", "1")
@@ -74,9 +79,8 @@ class Network:
 
     def add_node(self, name: str, address: str, gateway: str, subnet: str, peers: dict[str, str]) -> None:
         """A node: `address` on the underlay, its bridge `gateway` in `subnet`; peers: their pod subnet -> address."""
-        number = len(self.places)
         fd = new_network()
-        place = Place(fd, f"node{number}")
+        place = Place(fd, f"node{next(self._numbers)}")
         with inside(fd, self.home):
             for knob, value in (
                 ("ipv4/ip_forward", "1"),
@@ -91,6 +95,7 @@ class Network:
             node = IPRoute()
             node.get_links()  # makes its socket while this thread is inside
             node.link("set", index=1, state="up")
+            place.rules = ServiceRules()
         place.routes = node
         self._here.link(
             "add", ifname=place.link, kind="veth", peer={"ifname": "eth0", "net_ns_fd": fd, "address": mac_of(address)}
@@ -115,8 +120,7 @@ class Network:
         there = self.places[node]
         assert there.routes is not None
         fd = new_network()
-        self._pod_number += 1
-        link = f"veth{self._pod_number}"
+        link = f"veth{next(self._numbers)}"
         try:
             with inside(fd, self.home):
                 _sysctl("ipv6/conf/all/disable_ipv6", "1")
@@ -167,9 +171,17 @@ class Network:
             self._here.link("del", index=index)
         for uid in list(place.pods):
             os.close(self.places.pop(uid).fd)
-        if place.routes is not None:
-            place.routes.close()
+        for connection in (place.routes, place.rules):
+            if connection is not None:
+                connection.close()
         os.close(place.fd)
+
+    def set_rules(self, name: str, ports: Iterable[ServicePort]) -> None:
+        """Lead exactly these ports on a node. Raises LookupError, and OSError with what the kernel refused."""
+        place = self.places.get(name)
+        if place is None or place.rules is None:
+            raise LookupError(f"no node {name}")
+        place.rules.set(ports)
 
     def enter(self, name: str) -> None:
         """Move the calling thread into a namespace; `leave` must follow."""

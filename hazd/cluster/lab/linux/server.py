@@ -11,25 +11,28 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from hazd.cluster.lab.linux import wire
 from hazd.cluster.lab.linux.network import Network
+from hazd.cluster.lab.service_port import ServicePort
 
 Answer = tuple[dict[str, Any], tuple[int, ...]]
+
+
+def _errno_of(problem: Exception) -> int:
+    """The kernel's, of an OSError or of pyroute2's NetlinkError; 0 where there is none."""
+    return getattr(problem, "errno", None) or getattr(problem, "code", None) or 0
 
 
 class Server:
     """One lab's operations. `op_NAME` takes the message's fields and returns what is answered."""
 
-    def __init__(self, control: socket.socket, zygote: socket.socket, zygote_pid: int, nft: str) -> None:
+    def __init__(self, control: socket.socket, zygote: socket.socket) -> None:
         self.control = control
         self.zygote = zygote
-        self.zygote_pid = zygote_pid
-        self.nft = nft
         self.network = Network()
         self.sessions: dict[int, str] = {}
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
@@ -65,15 +68,15 @@ class Server:
         finally:
             self.network.leave()
 
-    def op_rules(self, node: str, text: str) -> Answer:
-        """One atomic nftables transaction in the node's namespace."""
-        self.network.enter(node)
-        try:
-            done = subprocess.run([self.nft, "-f", "-"], input=text, text=True, capture_output=True, timeout=30)
-        finally:
-            self.network.leave()
-        if done.returncode:
-            raise OSError(0, f"nft: {done.stderr.strip()[:2000]}")
+    def op_rules(self, node: str, ports: list[Any]) -> Answer:
+        """Each port as the fields of a ServicePort, in order."""
+        self.network.set_rules(
+            node,
+            (
+                ServicePort(name, address, protocol, port, tuple((ip, target) for ip, target in endpoints))
+                for name, address, protocol, port, endpoints in ports
+            ),
+        )
         return {}, ()
 
     def op_cpu(self) -> Answer:
@@ -126,7 +129,7 @@ class Server:
             for fd in passed:
                 os.close(fd)
         except Exception as problem:  # every failure of an operation is its caller's to handle
-            detail = {"error": f"{type(problem).__name__}: {problem}", "errno": getattr(problem, "errno", 0) or 0}
+            detail = {"error": f"{type(problem).__name__}: {problem}", "errno": _errno_of(problem)}
             wire.send(self.control, {"id": number, **detail})
 
     def _relay(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -140,12 +143,12 @@ class Server:
         wire.send(self.control, message)
 
 
-def main(control: socket.socket, zygote: socket.socket, zygote_pid: int, nft: str) -> None:
+def main(control: socket.socket, zygote: socket.socket) -> None:
     """Answer "ready", or the problem, then serve; exits the process at the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
-        server = Server(control, zygote, zygote_pid, nft)
+        server = Server(control, zygote)
         wire.send(control, {"event": "ready"})
     except Exception as problem:
         wire.send(control, {"event": "failed", "problem": f"{type(problem).__name__}: {problem}"})

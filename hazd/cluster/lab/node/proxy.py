@@ -15,6 +15,7 @@ import anyio
 from hazd.cluster.lab.machine import Machine
 from hazd.cluster.lab.node import rules
 from hazd.cluster.lab.options import LabOptions
+from hazd.cluster.lab.service_port import ServicePort
 from hazd.cluster.lab.store import Change, Store
 from hazd.model import Manifest
 
@@ -22,28 +23,23 @@ KINDS = ("Service", "EndpointSlice")
 
 
 class Proxy:
-    """One node's. `synced` counts the transactions that were applied."""
+    """One node's. `ports`: what its rules were last set to."""
 
     def __init__(self, store: Store, machine: Machine, options: LabOptions, node: str) -> None:
         self.store = store
         self.machine = machine
         self.options = options
         self.node = node
-        self.synced = 0
         self._view: dict[str, dict[tuple[str, str], Manifest]] = {kind: {} for kind in KINDS}
         self._coming: deque[tuple[float, Change]] = deque()
         self._more = anyio.Event()
-        self._rules: dict[str, rules.Port] = {}
+        self.ports: dict[str, ServicePort] = {}
         phase = random.Random(f"{options.seed}/proxy/{node}").random()
         self._last = anyio.current_time() - phase * options.min_sync_period_s
         self._scope = anyio.CancelScope()
 
     def stop(self) -> None:
         self._scope.cancel()
-
-    async def prepare(self) -> None:
-        """Make the node's empty table. Raises OSError when nft or the kernel refuses."""
-        await self.machine.rules(self.node, rules.skeleton())
 
     async def run(self) -> None:
         """Until cancelled or stopped."""
@@ -83,9 +79,7 @@ class Proxy:
             else:
                 view[meta["namespace"], meta["name"]] = change.obj
         wanted = rules.ports(self._view["Service"].values(), self._view["EndpointSlice"].values())
-        text = rules.transaction(self._rules, wanted)
         self._last = now
-        if text:
-            await self.machine.rules(self.node, text)
-            self._rules = wanted
-            self.synced += 1
+        if wanted != self.ports:
+            await self.machine.rules(self.node, list(wanted.values()))
+            self.ports = wanted

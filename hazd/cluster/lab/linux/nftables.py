@@ -1,0 +1,291 @@
+"""nftables by netlink: messages for one table, sent as one transaction, with the kernel's own word on what it refuses.
+
+Standard library only: pyroute2 sends nftables batches without reading what the kernel replies, and its messages are
+for decoding (it cannot encode a verdict, a register or a set's key by name). Source of every number:
+include/uapi/linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h and linux/netlink.h of Linux 6.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, AF_INET = 12, 10, 2
+BATCH_BEGIN, BATCH_END, NLMSG_ERROR = 0x10, 0x11, 2
+REQUEST, ACK, CREATE, APPEND, CAPPED, ACK_TLVS = 0x1, 0x4, 0x400, 0x800, 0x100, 0x200
+SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, SO_SNDBUFFORCE = 270, 10, 11, 32
+NEWTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE, NEWSET, NEWSETELEM, DELSETELEM = 0, 3, 5, 6, 8, 9, 12, 14
+NESTED = 0x8000
+R0, R1, R2 = 8, 9, 10
+"""Registers of 32 bits that follow each other (NFT_REG32_00...): a key of several fields lies in them side by side."""
+VERDICT = 0
+"""The verdict register."""
+DROP, JUMP, GOTO = 0, -3, -4
+SET_ANONYMOUS, SET_CONSTANT, SET_MAP = 1, 2, 8
+VERDICT_DATA = 0xFFFFFF00
+ADDRESS, PROTOCOL, PORT, MARK = 7, 12, 13, 19
+"""Types of the fields of keys and data; the kernel only stores them, for whoever lists the rules with nft."""
+PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+CT_NEW, CT_INVALID = 8, 1
+ELEMENTS_A_MESSAGE = 500
+"""An attribute's length has 16 bits; an element with a verdict takes some 80 bytes."""
+SEND_BUFFER = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One change of a transaction. words: the same as nft would write it, for errors."""
+
+    words: str
+    kind: int
+    flags: int
+    body: bytes
+
+
+def attribute(kind: int, *parts: bytes) -> bytes:
+    """A netlink attribute, padded to 4 bytes."""
+    body = b"".join(parts)
+    return struct.pack("=HH", 4 + len(body), kind) + body + bytes(-len(body) % 4)
+
+
+def nested(kind: int, *attributes: bytes) -> bytes:
+    return attribute(kind | NESTED, *attributes)
+
+
+def number(kind: int, value: int) -> bytes:
+    """32 bits in network order, as nftables wants all its numbers."""
+    return attribute(kind, struct.pack(">I", value & 0xFFFFFFFF))
+
+
+def string(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b"\0")
+
+
+def _data(kind: int, value: bytes) -> bytes:
+    return nested(kind, attribute(1, value))  # NFTA_DATA_VALUE
+
+
+def _verdict(kind: int, code: int, chain: str = "") -> bytes:
+    return nested(kind, nested(2, number(1, code), string(2, chain) if chain else b""))  # NFTA_DATA_VERDICT
+
+
+# -- expressions ------------------------------------------------------------------------------------------------------
+def expression(name: str, *attributes: bytes) -> bytes:
+    return nested(1, string(1, name), nested(2, *attributes))
+
+
+def load_destination(register: int) -> bytes:
+    """The packet's IPv4 destination address (16 bytes into the network header)."""
+    return expression("payload", number(1, register), number(2, 1), number(3, 16), number(4, 4))
+
+
+def load_source(register: int) -> bytes:
+    """The packet's IPv4 source address (12 bytes into the network header)."""
+    return expression("payload", number(1, register), number(2, 1), number(3, 12), number(4, 4))
+
+
+def load_protocol(register: int) -> bytes:
+    return expression("meta", number(1, register), number(2, 16))  # NFT_META_L4PROTO
+
+
+def load_destination_port(register: int) -> bytes:
+    return expression("payload", number(1, register), number(2, 2), number(3, 2), number(4, 2))
+
+
+def connection_is(state: int) -> tuple[bytes, ...]:
+    """Go on where conntrack has the packet's connection in this state. Overwrites R0."""
+    mask, zero = struct.pack("=I", state), bytes(4)
+    return (
+        expression("ct", number(1, R0), number(2, 0)),
+        expression("bitwise", number(1, R0), number(2, R0), number(3, 4), _data(4, mask), _data(5, zero)),
+        expression("cmp", number(1, R0), number(2, 1), _data(3, zero)),  # NFT_CMP_NEQ
+    )
+
+
+def verdict(code: int, chain: str = "") -> bytes:
+    return expression("immediate", number(1, VERDICT), _verdict(2, code, chain))
+
+
+def lookup(name: str, into: int | None = None, number_of_set: int | None = None) -> bytes:
+    """Go on where what lies from R0 on is in the set; of a map, its data goes `into` that register."""
+    found = b"" if into is None else number(3, into)
+    return expression(
+        "lookup", string(1, name), number(2, R0), found, b"" if number_of_set is None else number(4, number_of_set)
+    )
+
+
+def random_below(modulus: int) -> bytes:
+    """A random number from 0 to modulus - 1 into R0, in the host's byte order."""
+    return expression("numgen", number(1, R0), number(2, modulus), number(3, 1))
+
+
+def reject() -> bytes:
+    """ICMP port unreachable, which a connecting client sees as ECONNREFUSED."""
+    return expression("reject", number(1, 0), attribute(2, b"\x03"))
+
+
+def dnat() -> bytes:
+    """To the address in R0 and the port in R1."""
+    return expression("nat", number(1, 1), number(2, AF_INET), number(3, R0), number(5, R1))
+
+
+def masquerade() -> bytes:
+    return expression("masq")
+
+
+# -- messages ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Messages about one table of family ip."""
+
+    name: str
+
+    def add(self) -> Message:
+        return Message(f"add table ip {self.name}", NEWTABLE, CREATE, string(1, self.name))
+
+    def add_chain(self, name: str, *, kind: str = "", hook: int = 0, priority: int = 0) -> Message:
+        """kind: "nat" or "filter" for a chain that the hook enters; without it, one that rules enter."""
+        base = nested(4, number(1, hook), number(2, priority)) + string(7, kind) if kind else b""
+        return Message(
+            f"add chain ip {self.name} {name}", NEWCHAIN, CREATE, string(1, self.name) + string(3, name) + base
+        )
+
+    def delete_chain(self, name: str) -> Message:
+        return Message(f"delete chain ip {self.name} {name}", DELCHAIN, 0, string(1, self.name) + string(3, name))
+
+    def flush_chain(self, name: str) -> Message:
+        return Message(f"flush chain ip {self.name} {name}", DELRULE, 0, string(1, self.name) + string(2, name))
+
+    def add_rule(self, chain: str, words: str, *expressions: bytes) -> Message:
+        body = string(1, self.name) + string(2, chain) + nested(4, *expressions)
+        return Message(f"add rule ip {self.name} {chain} {words}", NEWRULE, CREATE | APPEND, body)
+
+    def add_set(
+        self, name: str, number_of_set: int, key: Sequence[int], *, flags: int = 0, data: Sequence[int] = ()
+    ) -> Message:
+        """A set of keys, of these fields of 4 bytes; with SET_MAP a map to such data, or without data to verdicts.
+
+        number_of_set: how the same transaction refers to it.
+        """
+        body = string(1, self.name) + string(2, name) + number(3, flags)
+        body += number(4, _type_of(key)) + number(5, 4 * len(key))
+        if data:
+            body += number(6, _type_of(data)) + number(7, 4 * len(data))
+        elif flags & SET_MAP:
+            body += number(6, VERDICT_DATA)
+        return Message(f"add set ip {self.name} {name}", NEWSET, CREATE, body + number(10, number_of_set))
+
+    def flush_set(self, name: str) -> Message:
+        return Message(f"flush set ip {self.name} {name}", DELSETELEM, 0, string(1, self.name) + string(2, name))
+
+    def add_elements(self, name: str, elements: Sequence[bytes], number_of_set: int | None = None) -> Iterator[Message]:
+        """Elements as `element`, `element_to_data` and `element_to_chain` make them."""
+        for at in range(0, len(elements), ELEMENTS_A_MESSAGE):
+            some = elements[at : at + ELEMENTS_A_MESSAGE]
+            body = string(1, self.name) + string(2, name) + nested(3, *some)
+            body += b"" if number_of_set is None else number(4, number_of_set)
+            yield Message(f"add {len(some)} elements to set ip {self.name} {name}", NEWSETELEM, CREATE, body)
+
+
+def _type_of(fields: Sequence[int]) -> int:
+    """nft's number for a concatenation: 6 bits a field."""
+    return functools.reduce(lambda sofar, each: sofar << 6 | each, fields)
+
+
+def element(key: bytes) -> bytes:
+    return nested(1, _data(1, key))
+
+
+def element_to_data(key: bytes, data: bytes) -> bytes:
+    return nested(1, _data(1, key), _data(2, data))
+
+
+def element_to_chain(key: bytes, chain: str) -> bytes:
+    return nested(1, _data(1, key), _verdict(2, GOTO, chain))
+
+
+# -- the kernel -------------------------------------------------------------------------------------------------------
+def _encoded(kind: int, flags: int, sequence: int, family: int, resource: int, body: bytes) -> bytes:
+    payload = struct.pack(">BBH", family, 0, resource) + body
+    return struct.pack("=IHHII", 16 + len(payload), kind, REQUEST | flags, sequence, 0) + payload
+
+
+def _batch(messages: Sequence[Message]) -> bytes:
+    """BEGIN, each message with its place (from 1) as its sequence number, END. The last one is acknowledged."""
+    parts = [_encoded(BATCH_BEGIN, 0, 0, 0, NFNL_SUBSYS_NFTABLES, b"")]
+    for place, each in enumerate(messages, 1):
+        flags = each.flags | (ACK if place == len(messages) else 0)
+        parts.append(_encoded(NFNL_SUBSYS_NFTABLES << 8 | each.kind, flags, place, AF_INET, 0, each.body))
+    parts.append(_encoded(BATCH_END, 0, len(messages) + 1, 0, NFNL_SUBSYS_NFTABLES, b""))
+    return b"".join(parts)
+
+
+def _explanation(attributes: bytes) -> str:
+    """NLMSGERR_ATTR_MSG, the kernel's extended acknowledgement, or ""."""
+    at = 0
+    while at + 4 <= len(attributes):
+        length, kind = struct.unpack_from("=HH", attributes, at)
+        if length < 4:
+            break
+        if kind & ~NESTED == 1:
+            return attributes[at + 4 : at + length].rstrip(b"\0").decode(errors="replace")
+        at += (length + 3) & ~3
+    return ""
+
+
+def replies(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """Of a datagram from the kernel: sequence number, errno (0: done) and its explanation of each acknowledgement."""
+    at = 0
+    while at + 16 <= len(data):
+        length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
+        if length < 16:
+            return
+        if kind == NLMSG_ERROR:
+            (code, original) = struct.unpack_from("=iI", data, at + 16)
+            skip = 20 + (16 if flags & CAPPED or code == 0 else (original + 3) & ~3)
+            yield sequence, -code, _explanation(data[at + skip : at + length]) if flags & ACK_TLVS else ""
+        at += (length + 3) & ~3
+
+
+class Rules:
+    """A connection to nftables of the network namespace in which it is made, wherever the thread is afterwards."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
+        self._socket.bind((0, 0))
+        self._socket.setblocking(False)
+        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
+            with contextlib.suppress(OSError):  # an older kernel says less
+                self._socket.setsockopt(SOL_NETLINK, option, 1)
+        with contextlib.suppress(OSError):  # in a user namespace only what net.core.wmem_max allows
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def apply(self, changes: Iterable[Message]) -> None:
+        """All of them or none. Raises OSError with the kernel's errno, the change it refused and its explanation."""
+        messages = list(changes)
+        self._socket.send(_batch(messages))
+        acknowledged = False
+        with contextlib.suppress(BlockingIOError):  # the kernel has replied to everything before send returned
+            while True:
+                for place, code, explanation in replies(self._socket.recv(65536)):
+                    if code:
+                        raise OSError(code, self._refusal(messages, place, code, explanation))
+                    acknowledged |= place == len(messages)
+        if not acknowledged:
+            raise OSError(0, f"nftables did not acknowledge {messages[-1].words!r}")
+
+    def _refusal(self, messages: Sequence[Message], place: int, code: int, explanation: str) -> str:
+        with contextlib.suppress(BlockingIOError):  # what else it says about the same transaction
+            while self._socket.recv(65536):
+                pass
+        change = messages[place - 1].words if 1 <= place <= len(messages) else "the transaction"
+        return f"nftables refused {change!r}: {os.strerror(code)}" + (f" ({explanation})" if explanation else "")
