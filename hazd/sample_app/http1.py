@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 HEAD_LIMIT = 16 * 1024  # bytes of request line and headers, and of a chunked body's trailers
 KNOWN_LIMIT = 1024  # bytes of a request that is worth remembering
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request whose body was read and dropped. `status` other than 200 means: respond with that and close."""
 
     method: bytes = b"GET"
@@ -27,7 +26,7 @@ class Request:
 
 
 class BadRequest(Exception):
-    """The stream makes no sense from here on; `status` is what the client is told before the connection ends."""
+    """The stream makes no sense from here on; `status` is the status of the response before the connection ends."""
 
     def __init__(self, status: int, problem: str) -> None:
         super().__init__(problem)
@@ -127,7 +126,7 @@ class RequestParser:
             if encoding.lower() != b"chunked":
                 raise BadRequest(501, "Transfer-Encoding other than chunked")
         elif not length.isdigit() or len(length) > 18:
-            raise BadRequest(400, "Content-Length is not one whole number")
+            raise BadRequest(400, "Content-Length is not one integer")
         else:
             self._skip = int(length)
 
