@@ -17,6 +17,7 @@ from hazd.cluster.outage import Silence
 from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION, Cluster, Eviction
 from hazd.errors import Conflict, NotFound
 from hazd.manifests import app_containers, choose_workload
+from hazd.manifests.conditions import condition, is_ready
 from hazd.model import Event, Manifest, Ref, Trial
 from hazd.stage.view import View
 
@@ -176,9 +177,9 @@ class Stage(View):
         self.mark("start-node", f"start node {node}", ref)
 
         async def ready() -> str:
-            conditions = (await self.cluster.get(ref))["status"].get("conditions") or []
-            state = next((item["status"] for item in conditions if item["type"] == "Ready"), "Unknown")
-            return "" if state == "True" else f"{node} Ready={state}"
+            found = await self.cluster.get(ref)
+            state = (condition(found, "Ready") or {}).get("status", "Unknown")
+            return "" if is_ready(found) else f"{node} Ready={state}"
 
         await self.wait_for(f"{node} to be Ready", ready, 120)
         await self.cluster.patch(ref, {"metadata": {"annotations": {STOPPED_ANNOTATION: None}}})

@@ -13,6 +13,7 @@ from hazd.clock import unix_ns
 from hazd.cluster.outage import Silence
 from hazd.cluster.port import Cluster
 from hazd.errors import ClusterError, EnvironmentProblem, TimedOut
+from hazd.manifests.conditions import is_ready_endpoint
 from hazd.model import Event, Manifest, Ref, Trial
 
 POLL_S = 0.2
@@ -32,13 +33,6 @@ STUCK = frozenset(
 )
 AWAY_S = 60.0
 """How long a wait outlasts an API server that does not answer; the services it watches over go on without it."""
-
-
-def is_ready(pod: Manifest) -> bool:
-    """Whether a pod's Ready condition is True and it is not being deleted."""
-    conditions = pod.get("status", {}).get("conditions") or []
-    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
-    return ready and not pod["metadata"].get("deletionTimestamp")
 
 
 class View:
@@ -73,7 +67,7 @@ class View:
         """Names of the nodes that carry ready pods of the workload, most pods first."""
         count: dict[str, int] = {}
         for pod in await self.pods():
-            if is_ready(pod):
+            if is_ready_endpoint(pod):
                 count[pod["spec"]["nodeName"]] = count.get(pod["spec"]["nodeName"], 0) + 1
         return sorted(count, key=lambda name: (-count[name], name))
 
@@ -106,7 +100,7 @@ class View:
 
         async def exact() -> str:
             pods = await self.pods()
-            ready = sum(map(is_ready, pods))
+            ready = sum(map(is_ready_endpoint, pods))
             return "" if ready == replicas == len(pods) else f"{ready} ready of {len(pods)} pods, want {replicas}"
 
         await self.wait_for(f"{replicas} ready pods", exact, timeout_s)
@@ -115,7 +109,7 @@ class View:
         """Wait until a pod has left the ready ones and as many others are ready; it may still be terminating."""
 
         async def replaced() -> str:
-            names = [pod["metadata"]["name"] for pod in await self.pods() if is_ready(pod)]
+            names = [pod["metadata"]["name"] for pod in await self.pods() if is_ready_endpoint(pod)]
             done = name not in names and len(names) >= replicas
             return "" if done else f"{len(names)} ready pods, {name} {'still' if name in names else 'no longer'} one"
 
@@ -135,7 +129,7 @@ class View:
 
         async def enough() -> str:
             pods = await self.pods()
-            ready = sum(is_ready(pod) and pod["spec"].get("nodeName") != away_from for pod in pods)
+            ready = sum(is_ready_endpoint(pod) and pod["spec"].get("nodeName") != away_from for pod in pods)
             return "" if ready >= replicas else f"{ready} pods ready, want {replicas}"
 
         await self.wait_for(f"{replicas} ready pods away from {away_from or 'nowhere'}", enough)
@@ -225,4 +219,4 @@ def rollout_state(deployment: Manifest) -> str:
     return ""
 
 
-__all__ = ["POLL_S", "View", "is_ready", "rollout_state", "stuck"]
+__all__ = ["POLL_S", "View", "rollout_state", "stuck"]

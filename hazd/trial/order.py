@@ -22,7 +22,7 @@ from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_ha
 from hazd.journal.files import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
 from hazd.manifests import find_workload, placed, without_secrets
 from hazd.model import Manifest, Observer, Progress, Ref, Trial
-from hazd.sample_app.control import control_target
+from hazd.sample_app.control_target import control_target
 from hazd.sample_app.manifests import namespace_manifest
 from hazd.scenario import Scenario
 from hazd.stage import Stage

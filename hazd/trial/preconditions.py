@@ -7,16 +7,16 @@ from typing import Any
 
 from hazd.cluster.port import Cluster
 from hazd.errors import EnvironmentProblem
+from hazd.manifests.conditions import is_ready
 from hazd.model import Manifest
 from hazd.scenario import Scenario
 
 
 def is_schedulable(node: Manifest) -> bool:
     """Whether the scheduler would put an ordinary pod there: Ready, not cordoned, no NoSchedule or NoExecute taint."""
-    spec, conditions = node.get("spec") or {}, (node.get("status") or {}).get("conditions") or []
-    ready = any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+    spec = node.get("spec") or {}
     tainted = any(item.get("effect") in ("NoSchedule", "NoExecute") for item in spec.get("taints") or [])
-    return ready and not tainted and not spec.get("unschedulable")
+    return is_ready(node) and not tainted and not spec.get("unschedulable")
 
 
 async def check_needs(cluster: Cluster, wanted: Iterable[tuple[Scenario, Mapping[str, Any]]]) -> None:

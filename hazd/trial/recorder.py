@@ -17,6 +17,7 @@ from hazd.cluster.port import Cluster
 from hazd.errors import HazdError
 from hazd.journal import TrialWriter
 from hazd.manifests.check import selects
+from hazd.manifests.conditions import is_deleting, is_ready
 from hazd.model import Event, Observer, Progress, Ref
 
 WATCHED = ("Pod", "EndpointSlice", "Deployment", "Event", "PodDisruptionBudget", "HorizontalPodAutoscaler")
@@ -116,10 +117,9 @@ class Recorder:
         """Count of the workload's pods by state: ready, starting, terminating."""
         states = {"ready": 0, "starting": 0, "terminating": 0}
         for pod in self.pods.values():
-            conditions = (pod.get("status") or {}).get("conditions") or pod.get("conditions") or []
-            if pod.get("deletionTimestamp"):
+            if is_deleting(pod):
                 states["terminating"] += 1
-            elif any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions):
+            elif is_ready(pod):
                 states["ready"] += 1
             else:
                 states["starting"] += 1

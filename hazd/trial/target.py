@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from hazd.cluster.port import Cluster
 from hazd.manifests import app_containers
 from hazd.model import CONTROL_STREAM, Manifest, Ref, TrafficPlan, Trial
-from hazd.sample_app.control import CONTROL_NAME
+from hazd.sample_app.control_target import CONTROL_NAME
 
 
 def about_target(trial: Trial, workload: Manifest, service: Manifest) -> dict[str, Any]:

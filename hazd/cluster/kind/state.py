@@ -14,6 +14,7 @@ from typing import Any
 
 from hazd.cluster.process import docker, state_dir
 from hazd.errors import EnvironmentProblem
+from hazd.manifests.conditions import is_ready
 
 NAME = os.environ.get("HAZD_KIND_NAME") or "hazd"  # another name lets two checkouts share one Docker
 CLUSTER_LABEL, ROLE_LABEL = "io.x-k8s.kind.cluster", "io.x-k8s.kind.role"
@@ -65,8 +66,7 @@ def unready(expected: int, listed: dict[str, Any]) -> list[str]:
         kind, name, now = item["kind"], item["metadata"]["name"], item.get("status", {})
         if kind == "Node":
             seen += 1
-            states = {entry["type"]: entry["status"] for entry in now.get("conditions", [])}
-            if states.get("Ready") != "True":
+            if not is_ready(item):
                 lacking.append(f"node {name} is not Ready")
         elif kind == "Deployment" and now.get("availableReplicas", 0) < item["spec"].get("replicas", 1):
             lacking.append(f"deployment {name} is not available")

@@ -16,9 +16,9 @@ import anyio
 import anyio.to_thread
 import yaml
 
+from hazd.cluster.kinds import BUILT_IN
 from hazd.cluster.kube.errors import Refused, proxy_error
 from hazd.cluster.kube.feed import Feed
-from hazd.cluster.kube.kinds import BUILT_IN
 from hazd.cluster.kube.logs import Follower
 from hazd.cluster.kube.objects import KubeObjects
 from hazd.cluster.kube.rest import BYTES

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from hazd.cluster.kinds import BUILT_IN
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of
 from hazd.cluster.kube.feed import Feed
-from hazd.cluster.kube.kinds import BUILT_IN
 from hazd.cluster.kube.rest import Rest, Stream
 from hazd.cluster.watch import parse_time_ns
 from hazd.errors import ClusterError, NotFound

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from hazd.cluster.kinds import BUILT_IN, Resource, group_path
+from hazd.cluster.kube.discovery import find_resource, preferred_versions
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of, eviction_of
-from hazd.cluster.kube.kinds import BUILT_IN, Resource, find_resource, group_path, preferred_versions
 from hazd.cluster.kube.rest import JSON, MERGE_PATCH, POOL, Answer, Rest
 from hazd.cluster.outage import Silence
 from hazd.cluster.port import Eviction

@@ -11,9 +11,9 @@ import threading
 from typing import Any
 
 from hazd.clock import unix_ns
+from hazd.cluster.kinds import Resource
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of
 from hazd.cluster.kube.feed import Feed
-from hazd.cluster.kube.kinds import Resource
 from hazd.cluster.kube.rest import Rest, Stream
 from hazd.cluster.watch import ADDED, DELETED, MODIFIED, difference, gap_event, watch_event
 from hazd.model import Event, Manifest, Ref

@@ -14,6 +14,7 @@ import random
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hazd.manifests.conditions import condition, is_deleting, is_ready
 from hazd.manifests.quantities import parse_quantity
 from hazd.model import Manifest
 
@@ -122,11 +123,6 @@ def owned_by(obj: Mapping[str, Any], uid: str) -> bool:
     return owner is not None and owner["uid"] == uid
 
 
-def condition(obj: Mapping[str, Any], kind: str) -> Manifest | None:
-    conditions = (obj.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == kind), None)
-
-
 def with_condition(
     conditions: Iterable[Manifest], kind: str, status: str, reason: str, message: str, now: str, **extra: Any
 ) -> list[Manifest]:
@@ -149,15 +145,10 @@ def with_condition(
     return result if found else [*result, entry]
 
 
-def is_ready(pod: Mapping[str, Any]) -> bool:
-    ready = condition(pod, "Ready")
-    return ready is not None and ready["status"] == "True"
-
-
 def ready_since(pod: Mapping[str, Any]) -> float:
     """Unix seconds since which the pod is ready; 0 when it is not."""
     ready = condition(pod, "Ready")
-    return seconds_of(ready["lastTransitionTime"]) if ready and ready["status"] == "True" else 0.0
+    return seconds_of(ready["lastTransitionTime"]) if ready and is_ready(pod) else 0.0
 
 
 def phase_of(pod: Mapping[str, Any]) -> str:
@@ -166,10 +157,6 @@ def phase_of(pod: Mapping[str, Any]) -> str:
 
 def is_terminal(pod: Mapping[str, Any]) -> bool:
     return phase_of(pod) in ("Succeeded", "Failed")
-
-
-def is_deleting(obj: Mapping[str, Any]) -> bool:
-    return "deletionTimestamp" in obj["metadata"]
 
 
 def is_active(pod: Mapping[str, Any]) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hazd.clock import unix_ns
+from hazd.cluster.kinds import Resource
 from hazd.cluster.lab import admission
-from hazd.cluster.lab.kinds import Kind, kind_of
+from hazd.cluster.lab.kinds import COUNTS_GENERATIONS, kind_of
 from hazd.cluster.lab.objects import has_labels, is_terminal, micro_stamp, stamp, suffix
 from hazd.cluster.watch import ref_of
 from hazd.errors import AlreadyExists, ClusterError, Conflict, NotFound
@@ -80,7 +81,7 @@ class Store:
         """Raises NotFound."""
         found = self.find(ref)
         if found is None:
-            raise NotFound(f'{kind_of(ref.kind).resource} "{ref.name}" not found')
+            raise NotFound(f'{kind_of(ref.kind).name} "{ref.name}" not found')
         return found
 
     def list(self, kind: str, namespace: str = "", labels: Mapping[str, str] | None = None) -> list[Manifest]:
@@ -92,7 +93,7 @@ class Store:
         ]
 
     @staticmethod
-    def _namespace(kind: Kind, given: str) -> str:
+    def _namespace(kind: Resource, given: str) -> str:
         return (given or "default") if kind.namespaced else ""
 
     def create(self, doc: Mapping[str, Any]) -> Manifest:
@@ -108,7 +109,7 @@ class Store:
             home = self.get(Ref("Namespace", namespace))
             if "deletionTimestamp" in home["metadata"]:
                 raise ClusterError(
-                    f'{kind.resource} "{meta.get("name")}" is forbidden: unable to create new content in namespace '
+                    f'{kind.name} "{meta.get("name")}" is forbidden: unable to create new content in namespace '
                     f"{namespace} because it is being terminated"
                 )
         else:
@@ -116,12 +117,12 @@ class Store:
         obj = self.rules.defaulted({**doc, "metadata": meta}, self)
         self.rules.check(obj, None)
         key = (namespace, meta["name"])
-        if key in self._objects.get(kind.name, {}):
-            raise AlreadyExists(f'{kind.resource} "{meta["name"]}" already exists')
+        if key in self._objects.get(kind.kind, {}):
+            raise AlreadyExists(f'{kind.name} "{meta["name"]}" already exists')
         for name in ("resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
             meta.pop(name, None)
         meta.update(uid=str(uuid.UUID(int=self.rng.getrandbits(128), version=4)), creationTimestamp=self.time())
-        if "spec" in obj and kind.generation:
+        if "spec" in obj and kind.kind in COUNTS_GENERATIONS:
             meta["generation"] = 1
         return self._put("ADDED", {**obj, "metadata": meta}, None)
 
@@ -145,7 +146,7 @@ class Store:
         wanted = (patch.get("metadata") or {}).get("resourceVersion")
         if wanted is not None and wanted != old["metadata"]["resourceVersion"]:
             raise Conflict(
-                f'Operation cannot be fulfilled on {kind_of(ref.kind).resource} "{ref.name}": the object has been '
+                f'Operation cannot be fulfilled on {kind_of(ref.kind).name} "{ref.name}": the object has been '
                 "modified; please apply your changes to the latest version and try again"
             )
         patch = {key: value for key, value in patch.items() if key not in ("kind", "apiVersion")}
@@ -166,7 +167,7 @@ class Store:
             return old
         kind = kind_of(obj["kind"])
         meta = obj["metadata"]
-        if kind.generation and obj.get("spec") != old.get("spec"):
+        if kind.kind in COUNTS_GENERATIONS and obj.get("spec") != old.get("spec"):
             obj = {**obj, "metadata": {**meta, "generation": meta.get("generation", 1) + 1}}
         if "deletionTimestamp" in meta and old["metadata"].get("finalizers") and not meta.get("finalizers"):
             return self._put("DELETED", obj, old)

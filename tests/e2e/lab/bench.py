@@ -13,8 +13,8 @@ import anyio
 import hazd
 from hazd.cluster.lab import LabCluster, LabOptions, state
 from hazd.cluster.lab.http import Request
-from hazd.cluster.lab.objects import is_ready
 from hazd.errors import ClusterError
+from hazd.manifests.conditions import is_ready
 from hazd.model import Manifest, Ref
 
 SERVER = (

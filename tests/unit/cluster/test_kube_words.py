@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hazd.cluster.choose import images_from, open_cluster
+from hazd.cluster.kinds import BUILT_IN, Resource
+from hazd.cluster.kube.discovery import find_resource, preferred_versions
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of, eviction_of, proxy_error
-from hazd.cluster.kube.kinds import BUILT_IN, Resource, find_resource, preferred_versions
 from hazd.cluster.kube.logs import is_over
 from hazd.errors import AlreadyExists, ClusterError, Conflict, NotFound, UsageError
 from hazd.model import Ref

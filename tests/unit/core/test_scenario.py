@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hazd.errors import UsageError
+from hazd.manifests.conditions import is_ready_endpoint
 from hazd.scenario import load_scenarios
-from hazd.stage.view import is_ready, rollout_state
+from hazd.stage.view import rollout_state
 
 GOOD = '''
 """Doc of the file."""
@@ -75,8 +76,8 @@ def test_rollout_state_is_kubectls(status: dict[str, int], word: str) -> None:
 def test_a_pod_on_its_way_out_is_not_ready() -> None:
     """deletionTimestamp beats the Ready condition, as in the EndpointSlice controller."""
     pod = {"metadata": {}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
-    assert is_ready(pod)
-    assert not is_ready({**pod, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    assert is_ready_endpoint(pod)
+    assert not is_ready_endpoint({**pod, "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
 
 
 def test_the_list_names_all_eight_with_their_needs() -> None:

@@ -21,11 +21,11 @@ from hazd.cluster.lab.admission import Rules
 from hazd.cluster.lab.http import Request
 from hazd.cluster.lab.machine import Command, Exit, NodeNet
 from hazd.cluster.lab.node.logs import Logs
-from hazd.cluster.lab.objects import is_ready
 from hazd.cluster.lab.options import LabOptions
 from hazd.cluster.lab.plant import Plant
 from hazd.cluster.lab.service_port import ServicePort
 from hazd.cluster.lab.store import Change, Store
+from hazd.manifests.conditions import is_ready
 from hazd.model import Manifest, Ref
 
 EPOCH_NS = 1_800_000_000_000_000_000

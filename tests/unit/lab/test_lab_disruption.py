@@ -11,9 +11,9 @@ from hazd.cluster.lab.control.disruption import evict
 from hazd.cluster.lab.control.metrics import Usage
 from hazd.cluster.lab.control.replica_count import NoMetrics, Past, limited, stabilized, wanted
 from hazd.cluster.lab.control.vertical import percentile, recommendation
-from hazd.cluster.lab.objects import condition
 from hazd.cluster.lab.options import LabOptions
 from hazd.errors import ClusterError, NotFound
+from hazd.manifests.conditions import condition
 from hazd.model import Manifest, Ref
 
 from .bench import Bench, container, deployment, pod, pod_template, readiness, run, service

@@ -7,7 +7,7 @@ from itertools import pairwise
 import anyio
 import pytest
 
-from hazd.cluster.lab.objects import condition
+from hazd.manifests.conditions import condition
 from hazd.model import Ref
 
 from .bench import Bench, container, pod, readiness, run

@@ -7,7 +7,7 @@ from collections import Counter
 import anyio
 import pytest
 
-from hazd.cluster.lab.objects import condition
+from hazd.manifests.conditions import condition
 from hazd.model import Manifest, Ref
 
 from .bench import Bench, container, deployment, pod, pod_template, run

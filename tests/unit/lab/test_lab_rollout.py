@@ -6,8 +6,9 @@ import anyio
 import pytest
 
 from hazd.cluster.lab.control.replicaset import first_to_go
-from hazd.cluster.lab.objects import is_active, is_ready
+from hazd.cluster.lab.objects import is_active
 from hazd.errors import ClusterError
+from hazd.manifests.conditions import is_ready
 from hazd.model import Manifest, Ref
 
 from .bench import Bench, container, deployment, pod_template, readiness, run

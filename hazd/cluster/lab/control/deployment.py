@@ -8,16 +8,10 @@ from __future__ import annotations
 
 from hazd.cluster.lab.control import progress, rolling
 from hazd.cluster.lab.control.loop import Loop
-from hazd.cluster.lab.objects import (
-    controller_of,
-    is_deleting,
-    is_terminal,
-    owned_by,
-    owner_reference,
-    template_hash,
-)
+from hazd.cluster.lab.objects import controller_of, is_terminal, owned_by, owner_reference, template_hash
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.conditions import is_deleting
 from hazd.manifests.quantities import rolling_limits
 from hazd.model import Manifest, Ref
 

@@ -7,20 +7,12 @@ KEP-3017 (unhealthyPodEvictionPolicy). Percentages round up, for minAvailable an
 from __future__ import annotations
 
 from hazd.cluster.lab.control.loop import Loop
-from hazd.cluster.lab.objects import (
-    controller_of,
-    is_deleting,
-    is_ready,
-    is_terminal,
-    phase_of,
-    seconds_of,
-    selects,
-    with_condition,
-)
+from hazd.cluster.lab.objects import controller_of, is_terminal, phase_of, seconds_of, selects, with_condition
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.port import Eviction
 from hazd.cluster.watch import ref_of
 from hazd.errors import ClusterError
+from hazd.manifests.conditions import is_deleting, is_ready
 from hazd.manifests.quantities import int_or_percent
 from hazd.model import Manifest, Ref
 

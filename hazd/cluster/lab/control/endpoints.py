@@ -12,9 +12,10 @@ from typing import TypeAlias
 import anyio
 
 from hazd.cluster.lab.control.loop import Loop
-from hazd.cluster.lab.objects import has_labels, is_deleting, is_ready, is_terminal, labels_of, owner_reference, suffix
+from hazd.cluster.lab.objects import has_labels, is_terminal, labels_of, owner_reference, suffix
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import SERVICE_NAME, TRIGGER_TIME, ref_of
+from hazd.manifests.conditions import is_deleting, is_ready
 from hazd.model import Manifest, Ref
 
 SLICE_LIMIT = 100

@@ -7,9 +7,9 @@ pkg/controller/namespace/deletion and pkg/controller/garbagecollector of Kuberne
 from __future__ import annotations
 
 from hazd.cluster.lab.control.loop import Loop
-from hazd.cluster.lab.objects import is_deleting
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.conditions import is_deleting
 from hazd.model import Ref
 
 NAMESPACE_CHECK_S = 0.2

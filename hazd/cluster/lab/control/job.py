@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from hazd.cluster.lab.control.loop import Loop
 from hazd.cluster.lab.objects import (
     is_active,
-    is_deleting,
-    is_ready,
     is_terminal,
     owned_by,
     owner_keys,
@@ -24,6 +22,7 @@ from hazd.cluster.lab.objects import (
 )
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.conditions import is_deleting, is_ready
 from hazd.model import Manifest, Ref
 
 INDEX = "batch.kubernetes.io/job-completion-index"

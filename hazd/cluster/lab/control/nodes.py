@@ -13,19 +13,12 @@ import anyio
 
 from hazd.cluster.lab.control.loop import Loop
 from hazd.cluster.lab.machine import NodeNet
-from hazd.cluster.lab.objects import (
-    condition,
-    is_deleting,
-    is_terminal,
-    micro_stamp,
-    seconds_of,
-    tolerates,
-    with_condition,
-)
+from hazd.cluster.lab.objects import is_terminal, micro_stamp, seconds_of, tolerates, with_condition
 from hazd.cluster.lab.options import LabOptions
 from hazd.cluster.lab.pod_defaults import UNREACHABLE
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.conditions import condition, is_deleting
 from hazd.model import Manifest, Ref
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"

@@ -10,7 +10,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from hazd.cluster.lab.objects import is_deleting, labels_of, number, selects, tolerates
+from hazd.cluster.lab.objects import labels_of, number, selects, tolerates
+from hazd.manifests.conditions import is_deleting
 from hazd.model import Manifest
 
 HOSTNAME = "kubernetes.io/hostname"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from hazd.cluster.lab.control.metrics import Usage
-from hazd.cluster.lab.objects import condition, cpu_request, is_deleting, phase_of, seconds_of
+from hazd.cluster.lab.objects import cpu_request, phase_of, seconds_of
 from hazd.cluster.lab.options import LabOptions
+from hazd.manifests.conditions import condition, is_deleting
 from hazd.model import Manifest
 
 DEFAULT_UP: Mapping[str, Any] = {

@@ -15,8 +15,6 @@ from hazd.cluster.lab.control.loop import Loop
 from hazd.cluster.lab.objects import (
     controller_of,
     is_active,
-    is_deleting,
-    is_ready,
     is_terminal,
     owned_by,
     owner_keys,
@@ -28,6 +26,7 @@ from hazd.cluster.lab.objects import (
 )
 from hazd.cluster.lab.store import Change, Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.conditions import is_deleting, is_ready
 from hazd.model import Manifest, Ref
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 
 from hazd.cluster.lab.control import placement
 from hazd.cluster.lab.control.loop import Loop
-from hazd.cluster.lab.objects import is_deleting, is_terminal, with_condition
+from hazd.cluster.lab.objects import is_terminal, with_condition
 from hazd.cluster.lab.store import Change, Store
+from hazd.manifests.conditions import is_deleting
 from hazd.model import Manifest, Ref
 
 COMPONENT = "default-scheduler"

@@ -15,10 +15,11 @@ import anyio
 
 from hazd.cluster.lab.control.disruption import evict
 from hazd.cluster.lab.control.metrics import Metrics
-from hazd.cluster.lab.objects import is_active, is_ready, number, selects
+from hazd.cluster.lab.objects import is_active, number, selects
 from hazd.cluster.lab.options import LabOptions
 from hazd.cluster.lab.store import Store
 from hazd.cluster.watch import ref_of
+from hazd.manifests.conditions import is_ready
 from hazd.model import Manifest, Ref
 
 MARGIN = 1.15

@@ -1,14 +1,12 @@
-"""Where objects of a kind live on an API server: a table of what hazd uses, and how to read the server's own.
+"""The API kinds that hazd knows, and where their objects live on an API server: one table for every cluster. Pure.
 
-The paths are those of the API reference of Kubernetes 1.34. A kind that is not in the table (a VerticalPodAutoscaler,
-PodMetrics) is looked up by discovery; nothing here sends anything.
+The paths are those of the API reference of Kubernetes 1.34. A kind that is not in the table is looked up by discovery
+(kube/discovery.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from hazd.errors import ClusterError
@@ -27,6 +25,12 @@ class Resource:
     @property
     def prefix(self) -> str:
         return group_path(self.api_version)
+
+    @property
+    def name(self) -> str:
+        """As the API's errors name it: "deployments.apps"."""
+        group = self.api_version.rpartition("/")[0]
+        return f"{self.plural}.{group}" if group else self.plural
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The path of one object, or of all in a namespace ("" = in all). Raises ClusterError when it needs one."""
@@ -82,17 +86,4 @@ BUILT_IN = {
 }
 
 
-def preferred_versions(group_list: Mapping[str, Any]) -> list[str]:
-    """The preferred version of each group in an APIGroupList."""
-    return [str(group["preferredVersion"]["groupVersion"]) for group in group_list.get("groups") or ()]
-
-
-def find_resource(resource_list: Mapping[str, Any], kind: str) -> Resource | None:
-    """A kind in an APIResourceList; its subresources (their names have a slash) are passed over."""
-    for item in resource_list.get("resources") or ():
-        if item.get("kind") == kind and "/" not in item.get("name", ""):
-            return Resource(kind, str(resource_list["groupVersion"]), str(item["name"]), bool(item.get("namespaced")))
-    return None
-
-
-__all__ = ["BUILT_IN", "Resource", "find_resource", "group_path", "preferred_versions"]
+__all__ = ["BUILT_IN", "Resource", "group_path"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hazd.analysis.story import CONTROL_LABEL
 from hazd.manifests import find_workload
 from hazd.manifests.check import check_document
-from hazd.sample_app.control import CONTROL_NAME, control_target
+from hazd.sample_app.control_target import CONTROL_NAME, control_target
 from hazd.sample_app.manifests import is_sample_app, sample_workload
 
 LABELS = {"app.kubernetes.io/managed-by": "hazd", "hazd.dev/run": "r1"}
