@@ -46,8 +46,8 @@ kind: .venv/.stamp ## everything that runs on hazd's kind cluster, which is crea
 e2e: .venv/.stamp ## whole runs of the command line
 	$(PY) -m pytest -q tests/e2e
 
-nightly: .venv/.stamp ## every scenario without and with its fixes on kind, compared with reports/baseline if it is there
-	rm -rf reports/nightly && { $(HAZD) matrix $(SCENARIOS) --cluster kind --no-each --name nightly; $(HAZD) compare reports/nightly $(wildcard reports/baseline) --junit reports/nightly/junit.xml --markdown reports/nightly/summary.md; }
+nightly: .venv/.stamp ## every scenario without and with its fixes on kind, compared with reports/baseline if it is there; fails where either does
+	rm -rf reports/nightly && { $(HAZD) matrix $(SCENARIOS) --cluster kind --no-each --name nightly; ran=$$?; $(HAZD) compare reports/nightly $(wildcard reports/baseline) --junit reports/nightly/junit.xml --markdown reports/nightly/summary.md; compared=$$?; exit $$(( ran ? ran : compared )); }
 
 report: .venv/.stamp ## make the newest run's report anew (RUN=reports/NAME for another)
 	$(HAZD) report $(or $(RUN),$(shell ls -td reports/*/ 2> /dev/null | head -1))

@@ -73,8 +73,8 @@ def log_wealth(lost: Any, total: Any, share: float) -> Any:
     """Log of what a bettor owns who bets against "at least `share` of the units lose", having begun with 1.
 
     lost and total: counts so far, as numbers or arrays of one shape. A mixture of constant bets: each multiplies its
-    part by u when a unit loses and by (1 - share u) / (1 - share) when it does not, which is fair at `share` and loses on
-    average above it; half of the money bets that none loses (u = 0), the rest is spread over u. The wealth is a
+    part by u when a unit loses and by (1 - share u) / (1 - share) when it does not, which is fair at `share` and loses
+    on average above it; half of the money bets that none loses (u = 0), the rest is spread over u. The wealth is a
     nonnegative supermartingale then, so it ever reaches 1/a with probability at most a (Ville 1939). Robbins' method
     of mixtures (1970); as a confidence sequence for a bounded mean: Waudby-Smith and Ramdas 2024, Howard et al. 2021.
     """

@@ -1,10 +1,10 @@
-"""`hazd compare`: a run against a baseline and against budgets, for pipelines."""
+"""`hazd compare`: runs against baselines and against budgets, for pipelines."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -14,11 +14,18 @@ from hazd.cli import app
 @app.command(
     "compare",
     epilog="Examples:  hazd compare reports/nightly reports/baseline --max-failed 0   |   "
+    "hazd compare reports/nightly reports/monday reports/tuesday   |   "
     "hazd compare reports/nightly --max-outage-ms 500 --junit junit.xml",
 )
 def compare_command(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
-    baseline: Annotated[Path | None, typer.Argument(help="The folder of the run to compare with.")] = None,
+    baselines: Annotated[
+        list[Path] | None, typer.Argument(help="Runs to compare with; the more, the smaller a rise is found.")
+    ] = None,
+    also: Annotated[list[Path] | None, typer.Option(help="A further run of what RUN has run; repeatable.")] = None,
+    allow_known_failures: Annotated[
+        bool, typer.Option("--allow-known-failures", help="A trial that failed before, and is no worse, passes.")
+    ] = False,
     max_failed: Annotated[int | None, typer.Option(help="Failed requests a deciding trial may have.")] = None,
     max_outage_ms: Annotated[float | None, typer.Option(help="Longest outage of a deciding trial, ms.")] = None,
     max_latency_ratio: Annotated[float | None, typer.Option(help="p99 latency, run / baseline.")] = None,
@@ -27,19 +34,26 @@ def compare_command(
     markdown: Annotated[Path | None, typer.Option(help="Write a Markdown summary here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
-    """Compare a run with a baseline, trial by trial: failures by kind, latency, outages, recovery time.
+    """Compare a run with baselines, trial by trial: failures by kind, latency, outages, recovery time.
 
-    Exit code: 1 on a regression or an exceeded budget, 3 when it cannot be said (a trial is missing or inconclusive).
-    A difference in failures counts only when chance does not explain it.
+    A rise in failures counts only when chance does not explain it. Without a regression the run's own verdict stands;
+    a trial without its fixes is reported only. Exit code: 1 on a regression, an exceeded budget or a FAIL of the run; 3
+    when it cannot be said (a trial is missing, not run or INCONCLUSIVE, or the baseline says nothing); else 0.
     """
     from hazd.cli.conduct import EXIT_OF
+    from hazd.report import build, read
     from hazd.report import junit as junit_xml
     from hazd.report import markdown as markdown_text
-    from hazd.report.compare import Budgets, compare
+    from hazd.report.compare import Budgets, compare, lines
 
-    now = _summary(run)
+    now = build(run)
     budgets = Budgets(max_failed, max_outage_ms, max_latency_ratio, max_recovery_ratio)
-    found = compare(now, _summary(baseline) if baseline else None, budgets)
+    found = compare(
+        [now, *(read(folder)[0] for folder in also or ())],
+        [read(folder)[0] for folder in baselines or ()],
+        budgets,
+        allow_known_failures=allow_known_failures,
+    )
     if junit is not None:
         junit.write_text(junit_xml.render(now, found))
     if markdown is not None:
@@ -47,17 +61,10 @@ def compare_command(
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
-        for reason in found["reasons"] or ["no regression"]:
-            typer.echo(reason)
+        for line in lines(found):
+            typer.echo(line)
         typer.echo(f"verdict: {found['verdict']}")
     raise typer.Exit(EXIT_OF[found["verdict"]])
-
-
-def _summary(folder: Path) -> dict[str, Any]:
-    """The summary of a run, made anew from its journal. Raises JournalError when the folder is no run."""
-    from hazd.report import build
-
-    return build(folder)
 
 
 __all__ = ["compare_command"]

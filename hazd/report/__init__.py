@@ -21,12 +21,9 @@ def build(run_folder: Path, *, patch: str = "") -> dict[str, Any]:
 
     Idempotent. Raises JournalError when the folder is no run. A trial that never began is named under `not_run`.
     """
-    from hazd.analysis import analyse, summarise
-    from hazd.journal import read_run, read_trial, trial_folders, write_json
+    from hazd.journal import write_json
 
-    run_meta = read_run(run_folder)
-    results = [analyse(read_trial(folder)) for folder in trial_folders(run_folder)]
-    summary = summarise(run_meta, results)
+    summary, results = read(run_folder)
     write_json(run_folder / SUMMARY_FILE, summary)
     _write_words(run_folder, summary)
     pictures, charts = _draw(run_folder, results)
@@ -34,6 +31,16 @@ def build(run_folder: Path, *, patch: str = "") -> dict[str, Any]:
 
     (run_folder / HTML_FILE).write_text(html.render(summary, pictures, charts, patch or _patch_that_works(summary)))
     return summary
+
+
+def read(run_folder: Path) -> tuple[dict[str, Any], list[TrialResult]]:
+    """The summary and the trials of a run, from its journal; nothing is written. Raises JournalError as `build`."""
+    from hazd.analysis import analyse, summarise
+    from hazd.journal import read_run, read_trial, trial_folders
+
+    run_meta = read_run(run_folder)
+    results = [analyse(read_trial(folder)) for folder in trial_folders(run_folder)]
+    return summarise(run_meta, results), results
 
 
 def _patch_that_works(summary: dict[str, Any]) -> str:
@@ -68,4 +75,4 @@ def _draw(run_folder: Path, results: list[TrialResult]) -> tuple[dict[str, str],
     return pictures, charts
 
 
-__all__ = ["HTML_FILE", "JUNIT_FILE", "MARKDOWN_FILE", "SUMMARY_FILE", "build"]
+__all__ = ["HTML_FILE", "JUNIT_FILE", "MARKDOWN_FILE", "SUMMARY_FILE", "build", "read"]

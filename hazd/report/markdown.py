@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hazd.report.compare import lines as comparison
 from hazd.report.console import measures, sentence
 from hazd.report.words import fix_words, kinds_words, number, terminations_words
 
@@ -41,8 +42,9 @@ def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = N
         if words := measures(trial):
             lines += ["", f"_{words}_"]
     if differences is not None:
-        lines += ["", f"### {differences['verdict']}: against {differences['baseline'] or 'the budgets'}", ""]
-        lines += [f"- {reason}" for reason in differences["reasons"] or ["no regression"]]
+        against = " and ".join(differences["baselines"]) or "the budgets"
+        lines += ["", f"### {differences['verdict']}: against {against}", ""]
+        lines += [f"- {line}" for line in comparison(differences)]
     if summary.get("not_run"):
         lines += ["", "Not run: " + ", ".join(summary["not_run"])]
     return "\n".join(lines) + "\n"
