@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hazd.cluster.lab import pod_defaults
 from hazd.cluster.lab.kinds import KINDS, kind_of
@@ -19,9 +19,6 @@ from hazd.errors import ClusterError, UsageError
 from hazd.manifests.check import check_document
 from hazd.manifests.quantities import int_or_percent, rolling_limits
 from hazd.model import Manifest
-
-if TYPE_CHECKING:
-    from hazd.cluster.lab.store import Store
 
 SERVICE_NETWORK = ipaddress.ip_network("10.96.0.0/16")
 _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -70,21 +67,24 @@ class Rules:
         self.mutators: list[Callable[[Manifest], Manifest]] = []
         """Called on each Pod that is being created, as mutating admission webhooks are."""
 
-    def defaulted(self, obj: Manifest, store: Store) -> Manifest:
-        """A copy with what the server fills in. Raises ClusterError where the shape does not allow it."""
+    def defaulted(self, obj: Manifest, allocate_address: Callable[[], str]) -> Manifest:
+        """A copy with what the server fills in. allocate_address: gives a free address of the service network.
+
+        Raises ClusterError where the shape does not allow it.
+        """
         fill = getattr(self, f"_default_{obj['kind'].lower()}", None)
         if fill is None:
             return obj
         if not isinstance(obj.get("spec"), Mapping):
             raise _invalid(obj, "spec", None, "a mapping is required")
         try:
-            return {**obj, **fill(obj, dict(obj["spec"]), store)}
+            return {**obj, **fill(obj, dict(obj["spec"]), allocate_address)}
         except (KeyError, TypeError, AttributeError, ValueError) as problem:
             raise ClusterError(
                 f'{obj["kind"]} "{obj["metadata"].get("name")}" is invalid: spec: {type(problem).__name__}: {problem}'
             ) from problem
 
-    def _default_deployment(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
+    def _default_deployment(self, obj: Manifest, spec: Manifest, allocate_address: Callable[[], str]) -> Manifest:
         spec.setdefault("replicas", 1)
         spec.setdefault("revisionHistoryLimit", 10)
         spec.setdefault("progressDeadlineSeconds", 600)
@@ -100,7 +100,7 @@ class Rules:
         spec["template"]["metadata"] = spec["template"].get("metadata") or {}
         return {"spec": spec}
 
-    def _default_job(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
+    def _default_job(self, obj: Manifest, spec: Manifest, allocate_address: Callable[[], str]) -> Manifest:
         per_index = "backoffLimitPerIndex" in spec
         filled = {
             "completionMode": "NonIndexed",
@@ -113,7 +113,7 @@ class Rules:
         template = {**spec["template"], "spec": pod_defaults.defaulted(spec["template"]["spec"])}
         return {"spec": {**filled, "template": template}}
 
-    def _default_pod(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
+    def _default_pod(self, obj: Manifest, spec: Manifest, allocate_address: Callable[[], str]) -> Manifest:
         if "uid" not in obj["metadata"]:
             for mutate in self.mutators:
                 spec = dict(mutate({**obj, "spec": spec})["spec"])
@@ -122,7 +122,7 @@ class Rules:
         status = obj.get("status") or {"phase": "Pending", "qosClass": pod_defaults.qos(spec)}
         return {"spec": spec, "status": status}
 
-    def _default_service(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
+    def _default_service(self, obj: Manifest, spec: Manifest, allocate_address: Callable[[], str]) -> Manifest:
         spec.setdefault("type", "ClusterIP")
         spec.setdefault("sessionAffinity", "None")
         ports = []
@@ -130,21 +130,15 @@ class Rules:
             ports.append({"protocol": "TCP", "targetPort": port["port"], **port})
         spec["ports"] = ports
         if not spec.get("clusterIP"):
-            spec["clusterIP"] = self._free_address(store)
+            spec["clusterIP"] = allocate_address()
         spec.setdefault("clusterIPs", [spec["clusterIP"]])
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("internalTrafficPolicy", "Cluster")
         return {"spec": spec, "status": obj.get("status") or {"loadBalancer": {}}}
 
-    @staticmethod
-    def _free_address(store: Store) -> str:
-        taken = {service["spec"].get("clusterIP") for service in store.list("Service")} | {"10.96.0.1", "10.96.0.10"}
-        while True:
-            address = str(SERVICE_NETWORK[store.rng.randrange(256, SERVICE_NETWORK.num_addresses - 1)])
-            if address not in taken:
-                return address
-
-    def _default_horizontalpodautoscaler(self, obj: Manifest, spec: Manifest, store: Store) -> Manifest:
+    def _default_horizontalpodautoscaler(
+        self, obj: Manifest, spec: Manifest, allocate_address: Callable[[], str]
+    ) -> Manifest:
         spec.setdefault("minReplicas", 1)
         spec.setdefault("metrics", [_cpu_metric(80)])
         if "targetCPUUtilizationPercentage" in spec:  # autoscaling/v1

@@ -114,7 +114,7 @@ class Store:
                 )
         else:
             meta.pop("namespace", None)
-        obj = self.rules.defaulted({**doc, "metadata": meta}, self)
+        obj = self.rules.defaulted({**doc, "metadata": meta}, self._allocate_address)
         self.rules.check(obj, None)
         key = (namespace, meta["name"])
         if key in self._objects.get(kind.kind, {}):
@@ -125,6 +125,15 @@ class Store:
         if "spec" in obj and kind.kind in COUNTS_GENERATIONS:
             meta["generation"] = 1
         return self._put("ADDED", {**obj, "metadata": meta}, None)
+
+    def _allocate_address(self) -> str:
+        """A random address of the service network above the 256 that are kept for static ones; none is given twice."""
+        network = admission.SERVICE_NETWORK
+        taken = {service["spec"].get("clusterIP") for service in self.list("Service")}
+        while True:
+            address = str(network[self.rng.randrange(256, network.num_addresses - 1)])
+            if address not in taken:
+                return address
 
     def _put(self, what: str, obj: Manifest, old: Manifest | None) -> Manifest:
         self._version += 1
@@ -157,7 +166,7 @@ class Store:
             if "status" in old:
                 obj["status"] = old["status"]
             obj["metadata"] = {**obj["metadata"], **admission.fixed_metadata(old["metadata"])}
-            obj = self.rules.defaulted(obj, self)
+            obj = self.rules.defaulted(obj, self._allocate_address)
             self.rules.check(obj, old, subresource)
         return self.replace(old, obj)
 

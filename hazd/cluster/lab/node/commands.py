@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hazd.cluster.lab.machine import Command
 from hazd.cluster.lab.node import environment, hooks
+from hazd.cluster.lab.node.context import NodeContext
 from hazd.cluster.lab.node.runtime import Container
 from hazd.cluster.lab.options import WORKER_IMAGE
 from hazd.model import Manifest, Ref
-
-if TYPE_CHECKING:
-    from hazd.cluster.lab.node.kubelet import Kubelet
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -34,17 +31,17 @@ def _mounts(folder: Path, container: Container) -> dict[str, Path]:
     return mounts
 
 
-def command_of(kubelet: Kubelet, pod: Manifest, container: Container, place: str, ip: str) -> Command:
+def command_of(node: NodeContext, pod: Manifest, container: Container, place: str, ip: str) -> Command:
     """Raises environment.ConfigProblem."""
     meta = pod["metadata"]
 
     def lookup(kind: str, name: str) -> Manifest | None:
-        return kubelet.store.find(Ref(kind, name, meta["namespace"]))
+        return node.store.find(Ref(kind, name, meta["namespace"]))
 
-    folder = kubelet.pod_folder(meta["uid"])
+    folder = node.pod_folder(meta["uid"])
     mounts = _mounts(folder, container)
-    own = environment.environment(pod, container.spec, ip, kubelet.net.address, lookup)
-    environ = {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8", "HOSTNAME": meta["name"], **kubelet.python_path}
+    own = environment.environment(pod, container.spec, ip, node.net.address, lookup)
+    environ = {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8", "HOSTNAME": meta["name"], **node.python_path}
     environ |= {name: environment.relocate(value, mounts) for name, value in own.items()}
     words = [environment.relocate(word, mounts) for word in environment.argv(container.spec, own)]
     return Command(
@@ -55,14 +52,14 @@ def command_of(kubelet: Kubelet, pod: Manifest, container: Container, place: str
         log_path(folder, container),
         hostname=meta["name"],
         cwd=container.spec.get("workingDir", ""),
-        nice=kubelet.options.worker_nice if container.spec["image"] == WORKER_IMAGE else 0,
+        nice=node.options.worker_nice if container.spec["image"] == WORKER_IMAGE else 0,
     )
 
 
-def target_of(kubelet: Kubelet, pod: Manifest, container: Container, place: str, ip: str) -> hooks.Target:
+def target_of(node: NodeContext, pod: Manifest, container: Container, place: str, ip: str) -> hooks.Target:
     """Whom this container's probes and hooks are for."""
 
     def beside(argv: list[str]) -> Command:
-        return hooks.exec_command(command_of(kubelet, pod, container, place, ip), argv)
+        return hooks.exec_command(command_of(node, pod, container, place, ip), argv)
 
-    return hooks.Target(kubelet.net.name, ip, beside)
+    return hooks.Target(node.net.name, ip, beside)

@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 
 import hazd
 from hazd.cluster.lab.machine import Machine, NodeNet
+from hazd.cluster.lab.node.context import NodeContext
 from hazd.cluster.lab.node.logs import Logs
 from hazd.cluster.lab.node.pod import PodWorker
 from hazd.cluster.lab.objects import is_terminal
@@ -35,21 +36,16 @@ class Kubelet:
     ) -> None:
         self.store = store
         self.machine = machine
-        self.options = options
         self.net = net
-        self.folder = folder
-        self.logs = logs
-        self.phase_s = random.Random(f"{options.seed}/relist/{net.name}").random() * options.relist_period_s
+        phase_s = random.Random(f"{options.seed}/relist/{net.name}").random() * options.relist_period_s
         path = filter(None, [str(Path(hazd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")])
-        self.python_path = {"PYTHONPATH": os.pathsep.join(path)}
+        python_path = {"PYTHONPATH": os.pathsep.join(path)}
+        self.node = NodeContext(store, machine, options, net, folder, logs, phase_s, python_path)
         self.workers: dict[str, PodWorker] = {}
         self._hosts = [str(host) for host in ipaddress.ip_network(net.subnet).hosts()][1:]
         self._next_host = 0
         self._taken: set[str] = set()
         self._scope = anyio.CancelScope()
-
-    def pod_folder(self, uid: str) -> Path:
-        return self.folder / "pods" / uid
 
     async def run(self) -> None:
         """Until cancelled or `stop`ped. What runs then is nobody's: the caller kills it."""
@@ -81,7 +77,7 @@ class Kubelet:
         uid = pod["metadata"]["uid"]
         worker = self.workers.get(uid)
         if change.what == "DELETED":
-            self.logs.forget()
+            self.node.logs.forget()
             if worker is not None:
                 worker.remove()
         elif worker is not None:
@@ -90,7 +86,7 @@ class Kubelet:
             self._take_up(pod)
 
     def _take_up(self, pod: Manifest) -> None:
-        worker = self.workers[pod["metadata"]["uid"]] = PodWorker(self, pod)
+        worker = self.workers[pod["metadata"]["uid"]] = PodWorker(self.node, self, self.tasks, pod)
         worker.update(pod)
         self.tasks.start_soon(self._run, worker)
 
@@ -99,11 +95,8 @@ class Kubelet:
         if worker.removed or self.store.find(worker.ref) is None:
             self.workers.pop(worker.uid, None)
 
-    async def attach(self, worker: PodWorker) -> None:
-        """Give the pod its network. Raises OSError."""
-        if worker.place == self.net.name:
-            worker.ip = self.net.address
-            return
+    async def attach(self, uid: str) -> str:
+        """Implements PodNetwork."""
         for _ in self._hosts:
             address = self._hosts[self._next_host]
             self._next_host = (self._next_host + 1) % len(self._hosts)
@@ -112,11 +105,14 @@ class Kubelet:
         else:
             raise OSError(0, f"no address left in {self.net.subnet}")
         self._taken.add(address)
-        await self.machine.add_pod(worker.uid, self.net, address)
-        worker.ip = address
+        try:
+            await self.machine.add_pod(uid, self.net, address)
+        except OSError:
+            self._taken.discard(address)
+            raise
+        return address
 
-    async def release(self, worker: PodWorker) -> None:
-        """Take its network away; the address may be given again after all others."""
-        if worker.place != self.net.name:
-            await self.machine.remove_pod(worker.uid)
-            self._taken.discard(worker.ip)
+    async def release(self, uid: str, address: str) -> None:
+        """Implements PodNetwork."""
+        await self.machine.remove_pod(uid)
+        self._taken.discard(address)

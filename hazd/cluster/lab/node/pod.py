@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import signal
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup
@@ -18,14 +17,12 @@ from anyio.abc import TaskGroup
 from hazd.cluster.lab.machine import Exit, MachineGone
 from hazd.cluster.lab.node import environment, hooks, runtime
 from hazd.cluster.lab.node.commands import command_of, target_of
+from hazd.cluster.lab.node.context import NodeContext, PodNetwork
 from hazd.cluster.lab.node.probes import KINDS, Probe
 from hazd.cluster.lab.node.runtime import Container
 from hazd.cluster.watch import ref_of
 from hazd.errors import NotFound
 from hazd.model import Manifest, Ref
-
-if TYPE_CHECKING:
-    from hazd.cluster.lab.node.kubelet import Kubelet
 
 MINIMUM_GRACE_S = 2
 """Whatever preStop took: so long a container has between SIGTERM and SIGKILL (minimumGracePeriodInSeconds)."""
@@ -35,9 +32,10 @@ LONGEST_BACKOFF_S, BACKOFF_FORGOTTEN_S = 300.0, 600.0
 class PodWorker:
     """Runs one pod. `run` returns when nothing of it is left on the node."""
 
-    def __init__(self, kubelet: Kubelet, pod: Manifest) -> None:
-        self.kubelet = kubelet
-        self.store, self.machine, self.options = kubelet.store, kubelet.machine, kubelet.options
+    def __init__(self, node: NodeContext, network: PodNetwork, tasks: TaskGroup, pod: Manifest) -> None:
+        """tasks: the kubelet's, which outlives the pod."""
+        self.node, self.network, self.tasks = node, network, tasks
+        self.store, self.machine, self.options = node.store, node.machine, node.options
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
         self.ref: Ref = ref_of(pod)
@@ -45,7 +43,7 @@ class PodWorker:
         self.containers = [Container(each, init=True) for each in spec.get("initContainers") or ()]
         self.containers += [Container(each) for each in spec["containers"]]
         self.ip = ""
-        self.place = kubelet.net.name if spec.get("hostNetwork") else self.uid
+        self.place = node.net.name if spec.get("hostNetwork") else self.uid
         self.start = (pod.get("status") or {}).get("startTime") or self.store.time()
         for known in (pod.get("status") or {}).get("containerStatuses") or ():  # the node was rebooted: it restarts
             for container in self.containers:
@@ -68,7 +66,7 @@ class PodWorker:
         if "deletionTimestamp" in meta:
             self._end(meta["deletionGracePeriodSeconds"])
         elif any(each.resources != self._wanted_resources(each) for each in self.containers if each.resources):
-            self.kubelet.tasks.start_soon(self._resize)
+            self.tasks.start_soon(self._resize)
 
     def remove(self) -> None:
         """The pod's object is gone (force deletion): what still runs gets one second, as the kubelet gives."""
@@ -105,7 +103,8 @@ class PodWorker:
             container.seen = container.state
         with anyio.CancelScope(shield=True), contextlib.suppress(MachineGone):
             await anyio.sleep(self.options.sandbox_stop_s)
-            await self.kubelet.release(self)
+            if self.place == self.uid:
+                await self.network.release(self.uid, self.ip)
         await anyio.sleep(self.options.pod_status_s)
         self.over = True
         self.publish()
@@ -122,7 +121,7 @@ class PodWorker:
         await anyio.sleep(self.options.container_start_s)
         try:
             with anyio.CancelScope(shield=True), contextlib.suppress(MachineGone):
-                await self.kubelet.attach(self)
+                self.ip = self.node.net.address if self.place != self.uid else await self.network.attach(self.uid)
         except OSError as problem:
             self.say("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {problem}")
             return
@@ -190,7 +189,7 @@ class PodWorker:
     async def _start_container(self, container: Container) -> None:
         container.begin(f"{self.uid}/{container.name}/{container.run + 1}", self._wanted_resources(container))
         try:
-            command = command_of(self.kubelet, self.pod, container, self.place, self.ip)
+            command = command_of(self.node, self.pod, container, self.place, self.ip)
             with anyio.CancelScope(shield=True):  # a process that is being started must become known
                 ended = await self.machine.run(command)
                 self._exits[container.ident] = ended
@@ -204,19 +203,19 @@ class PodWorker:
             container.note_failure(reason, words, self.store.time())
             self.say("Warning", "Failed", f"Error: {words}", container)
             return
-        self.kubelet.logs.note(self.uid, container.name, command.log, ended)
+        self.node.logs.note(self.uid, container.name, command.log, ended)
         container.state = {"running": {"startedAt": self.store.time()}}
         self.say("Normal", "Started", f"Started container {container.name}", container)
-        self.kubelet.tasks.start_soon(self._relist)
+        self.tasks.start_soon(self._relist)
 
     def _target(self, container: Container) -> hooks.Target:
-        return target_of(self.kubelet, self.pod, container, self.place, self.ip)
+        return target_of(self.node, self.pod, container, self.place, self.ip)
 
     async def _relist(self) -> None:
         """At the node's next relist the kubelet sees the containers as they are, and says so."""
         period_s = self.options.relist_period_s
         if period_s:
-            since = anyio.current_time() - self.kubelet.phase_s
+            since = anyio.current_time() - self.node.phase_s
             await anyio.sleep(math.ceil(since / period_s) * period_s - since)
         for container in self.containers:
             container.seen, container.seen_ident = container.state, container.ident
@@ -251,7 +250,7 @@ class PodWorker:
         elif not passed:
             grace = container.spec[kind].get("terminationGracePeriodSeconds", self._own_grace_s())
             words = f"Container {container.name} failed {KINDS[kind].lower()} probe, will be restarted"
-            self.kubelet.tasks.start_soon(self._kill, container, grace, words)
+            self.tasks.start_soon(self._kill, container, grace, words)
 
     # -- the end ------------------------------------------------------------------------------------------------------
     async def _terminate(self) -> None:
@@ -303,7 +302,7 @@ class PodWorker:
             container = probe.container
             if probe.kind == "readinessProbe" and container.running and container.started and not container.passed:
                 probe.trigger.set()
-        host_ip = self.kubelet.net.address
+        host_ip = self.node.net.address
         told = runtime.pod_status(
             current,
             self.containers,
