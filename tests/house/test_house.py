@@ -18,7 +18,6 @@ ONLY_IN = {
     "kubernetes": ("hazd/cluster/",),
     "matplotlib": ("hazd/report/",),
     "rich": ("hazd/report/",),
-    "pyroute2": ("hazd/cluster/lab/",),
     "trustme": ("hazd/sample_app/certificate.py",),
     "typer": ("hazd/cli/",),
 }

@@ -57,14 +57,12 @@ class LinuxMachine:
         self.folder = folder
         self.preload = tuple(preload)
         self.process: subprocess.Popen[bytes] | None = None
-        self.preloaded: list[str] = []
         self._exits: dict[str, Exit] = {}
         self._answers: dict[int, tuple[anyio.Event, list[Any]]] = {}
         self._number = 0
         self._lifeline = -1
         self._sending = anyio.Lock()
         self._starting = anyio.CapacityLimiter(8)
-        self._warm = anyio.Event()
         self._lost = ""
 
     async def __aenter__(self) -> Self:
@@ -109,7 +107,8 @@ class LinuxMachine:
             raise
 
     async def __aexit__(self, *exc: object) -> None:
-        self._end()
+        with anyio.CancelScope(shield=True):  # in a thread: another lab of this process must not wait for this one
+            await anyio.to_thread.run_sync(self._end)
 
     def _said(self) -> str:
         with contextlib.suppress(OSError):
@@ -146,9 +145,7 @@ class LinuxMachine:
                 event.set()
 
     def _heard(self, message: dict[str, Any], fds: list[int]) -> None:
-        if message.get("event") == "zygote":
-            self.preloaded = message["preloaded"]
-        elif message.get("event") == "exit":
+        if message.get("event") == "exit":
             ended = self._exits.pop(message["container"], None)
             if ended is not None:
                 ended.code, ended.signal = message["code"], message["signal"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import anyio
@@ -11,7 +14,7 @@ from hazd.cluster.lab import LabCluster, http
 from hazd.errors import ClusterError
 from hazd.model import Ref
 
-from .bench import ask, listening, pod, until
+from .bench import SOURCE, ask, listening, pod, until
 
 pytestmark = [pytest.mark.lab, pytest.mark.anyio]
 
@@ -129,3 +132,60 @@ async def test_nodes_come_back_however_often_and_in_whatever_order_they_stop(lab
     one, two = await listening(lab, "one", "two")
     assert await ask(lab, one["metadata"]["uid"], two["status"]["podIP"], 8080) == "two"
     assert await ask(lab, two["metadata"]["uid"], one["status"]["podIP"], 8080) == "one"
+
+
+REFUSED = """
+import errno
+from hazd.cluster.lab.linux import nftables
+from hazd.cluster.lab.linux.launch import isolate
+from hazd.cluster.lab.linux.links import Links
+from hazd.cluster.lab.linux.service_rules import ServiceRules
+from hazd.cluster.lab.service_port import ServicePort
+
+isolate()
+kernel, table = nftables.Rules(), nftables.Table("try")
+kernel.apply([table.add(), table.add_chain("one")])
+for changes, wanted in (
+    ([table.add_chain("two"), table.delete_chain("nobody")], (errno.ENOENT, "'delete chain ip try nobody'")),
+    (
+        [
+            table.add_chain("two"),
+            table.add_rule("one", "jump two", nftables.verdict(nftables.JUMP, "two")),
+            table.delete_chain("two"),
+        ],
+        (errno.EBUSY, "'delete chain ip try two'"),
+    ),
+):
+    try:
+        kernel.apply(changes)
+        raise SystemExit("accepted")
+    except OSError as problem:
+        assert problem.errno == wanted[0], problem
+        assert wanted[1] in problem.strerror, problem
+try:
+    kernel.apply([table.delete_chain("two")])
+    raise SystemExit("a transaction was applied by half")
+except OSError as problem:
+    assert problem.errno == errno.ENOENT, problem
+
+rules = ServiceRules()
+good = ServicePort("t/web", "10.96.0.1", "tcp", 80, (("10.244.0.2", 80),))
+rules.set([good])
+for count in (0, 1, 3000, 2, 0, 1):
+    endpoints = tuple((f"10.{n >> 8}.{n & 255}.2", 80) for n in range(count))
+    rules.set([ServicePort("t/web", "10.96.0.1", "tcp", 80, endpoints)])
+links = Links()
+links.add_bridge("b", "02:00:00:00:00:01")
+try:
+    links.add_bridge("b", "02:00:00:00:00:01")
+    raise SystemExit("accepted")
+except OSError as problem:
+    assert (problem.errno, str(problem.strerror)[:14]) == (errno.EEXIST, "add bridge b: "), problem
+"""
+
+
+def test_what_the_kernel_refuses_is_named() -> None:
+    """The change, its errno, and nothing of its transaction applied; thousands of endpoints in one transaction."""
+    environ = {**os.environ, "PYTHONPATH": SOURCE}
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, env=environ, timeout=60)
+    assert done.returncode == 0, done.stderr

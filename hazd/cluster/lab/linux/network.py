@@ -7,6 +7,7 @@ vanished pod leaves its node asking by ARP in vain: the kernel's own "no route t
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import itertools
 import os
@@ -14,16 +15,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
+from hazd.cluster.lab.linux.links import Links
 from hazd.cluster.lab.linux.service_rules import ServiceRules
 from hazd.cluster.lab.linux.syscalls import inside, new_network, setns
 from hazd.cluster.lab.service_port import ServicePort
 
 UNDERLAY_GATEWAY = "172.30.0.1"
 UNDERLAY_PREFIX = 16
-NUD_PERMANENT = 0x80
-ONLINK = 4  # RTNH_F_ONLINK: the gateway is reachable although no route says so
+NODE_KNOBS = (
+    ("ipv4/ip_forward", "1"),
+    ("ipv4/conf/all/rp_filter", "0"),
+    ("ipv4/conf/default/rp_filter", "0"),
+    ("ipv4/conf/all/send_redirects", "0"),
+    ("ipv4/conf/default/send_redirects", "0"),
+    ("ipv6/conf/all/disable_ipv6", "1"),
+    ("ipv6/conf/default/disable_ipv6", "1"),
+)
 
 
 def mac_of(address: str) -> str:
@@ -38,9 +45,15 @@ class Place:
     fd: int
     link: str
     node: str = ""
-    routes: IPRoute | None = None
+    links: Links | None = None
     rules: ServiceRules | None = None
     pods: set[str] = field(default_factory=set)
+
+    def close(self) -> None:
+        for connection in (self.links, self.rules):
+            if connection is not None:
+                connection.close()
+        os.close(self.fd)
 
 
 def _sysctl(path: str, value: str) -> None:
@@ -63,118 +76,93 @@ class Network:
         self.home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.places: dict[str, Place] = {}
         self._numbers = itertools.count(1)
-        self._here = IPRoute()
+        self._here = Links()
         _sysctl("ipv6/conf/all/disable_ipv6", "1")
         _sysctl("ipv6/conf/default/disable_ipv6", "1")
-        self._here.link("set", index=1, state="up")
-        self._here.link("add", ifname="underlay", kind="bridge", address=mac_of(UNDERLAY_GATEWAY))
-        self._underlay = self._index(self._here, "underlay")
+        self._here.up("lo")
+        self._here.add_bridge("underlay", mac_of(UNDERLAY_GATEWAY))
+        self._underlay = self._here.index("underlay")
         _quiet_bridge()
-        self._here.link("set", index=self._underlay, state="up")
-        self._here.addr("add", index=self._underlay, address=UNDERLAY_GATEWAY, prefixlen=UNDERLAY_PREFIX)
-
-    @staticmethod
-    def _index(routes: IPRoute, name: str) -> int:
-        return int(routes.link_lookup(ifname=name)[0])
+        self._here.up("underlay")
+        self._here.add_address(self._underlay, UNDERLAY_GATEWAY, UNDERLAY_PREFIX)
 
     def add_node(self, name: str, address: str, gateway: str, subnet: str, peers: dict[str, str]) -> None:
         """A node: `address` on the underlay, its bridge `gateway` in `subnet`; peers: their pod subnet -> address."""
-        fd = new_network()
-        place = Place(fd, f"node{next(self._numbers)}")
-        with inside(fd, self.home):
-            for knob, value in (
-                ("ipv4/ip_forward", "1"),
-                ("ipv4/conf/all/rp_filter", "0"),
-                ("ipv4/conf/default/rp_filter", "0"),
-                ("ipv4/conf/all/send_redirects", "0"),
-                ("ipv4/conf/default/send_redirects", "0"),
-                ("ipv6/conf/all/disable_ipv6", "1"),
-                ("ipv6/conf/default/disable_ipv6", "1"),
-            ):
-                _sysctl(knob, value)
-            node = IPRoute()
-            node.get_links()  # makes its socket while this thread is inside
-            node.link("set", index=1, state="up")
-            place.rules = ServiceRules()
-        place.routes = node
-        self._here.link(
-            "add", ifname=place.link, kind="veth", peer={"ifname": "eth0", "net_ns_fd": fd, "address": mac_of(address)}
-        )
-        self._here.link("set", index=self._index(self._here, place.link), state="up", master=self._underlay)
-        eth0 = self._index(node, "eth0")
-        node.addr("add", index=eth0, address=address, prefixlen=UNDERLAY_PREFIX)
-        node.link("set", index=eth0, state="up")
-        node.route("add", dst="default", gateway=UNDERLAY_GATEWAY)
-        node.link("add", ifname="cni0", kind="bridge", address=mac_of(gateway))
-        with inside(fd, self.home):
-            _quiet_bridge()
-        cni0 = self._index(node, "cni0")
-        node.addr("add", index=cni0, address=gateway, prefixlen=ipaddress.ip_network(subnet).prefixlen)
-        node.link("set", index=cni0, state="up")
-        for peer_subnet, peer_address in peers.items():
-            node.route("add", dst=peer_subnet, gateway=peer_address)
+        place = Place(new_network(), f"node{next(self._numbers)}")
+        try:
+            with inside(place.fd, self.home):
+                for knob, value in NODE_KNOBS:
+                    _sysctl(knob, value)
+                _quiet_bridge()
+                links = place.links = Links()
+                place.rules = ServiceRules()
+            self._here.add_veth(place.link, "eth0", place.fd, mac_of(address))
+            self._here.up(place.link, self._underlay)
+            links.up("lo")
+            links.up("eth0")
+            links.add_address(links.index("eth0"), address, UNDERLAY_PREFIX)
+            links.add_route("0.0.0.0/0", UNDERLAY_GATEWAY)
+            links.add_bridge("cni0", mac_of(gateway))
+            links.up("cni0")
+            links.add_address(links.index("cni0"), gateway, ipaddress.ip_network(subnet).prefixlen)
+            for peer_subnet, peer_address in peers.items():
+                links.add_route(peer_subnet, peer_address)
+        except BaseException:
+            place.close()
+            raise
         self.places[name] = place
 
     def add_pod(self, uid: str, node: str, address: str, gateway: str) -> None:
         """A pod on `node`: eth0 with `address`/32 and a default route through the node."""
         there = self.places[node]
-        assert there.routes is not None
-        fd = new_network()
-        link = f"veth{next(self._numbers)}"
+        assert there.links is not None
+        place = Place(new_network(), f"veth{next(self._numbers)}", node=node)
         try:
-            with inside(fd, self.home):
+            with inside(place.fd, self.home):
                 _sysctl("ipv6/conf/all/disable_ipv6", "1")
-                pod = IPRoute()
-                pod.get_links()
-            there.routes.link(
-                "add", ifname=link, kind="veth", peer={"ifname": "eth0", "net_ns_fd": fd, "address": mac_of(address)}
-            )
-            there.routes.link(
-                "set", index=self._index(there.routes, link), state="up", master=self._index(there.routes, "cni0")
-            )
-            eth0 = self._index(pod, "eth0")
-            pod.link("set", index=1, state="up")
-            pod.addr("add", index=eth0, address=address, prefixlen=32)
-            pod.link("set", index=eth0, state="up")
-            pod.route("add", dst="default", gateway=gateway, oif=eth0, flags=ONLINK)
+                links = Links()
+            there.links.add_veth(place.link, "eth0", place.fd, mac_of(address))
+            there.links.up(place.link, there.links.index("cni0"))
+            links.up("lo")
+            links.up("eth0")
+            eth0 = links.index("eth0")
+            links.add_address(eth0, address, 32)
+            links.add_route("0.0.0.0/0", gateway, eth0, onlink=True)
             # Permanent entries do not count against the kernel's limit of neighbours, which all namespaces share.
-            pod.neigh("add", dst=gateway, lladdr=mac_of(gateway), ifindex=eth0, state=NUD_PERMANENT)
-            pod.close()
+            links.add_neighbour(eth0, gateway, mac_of(gateway))
+            links.close()
         except BaseException:
-            os.close(fd)
+            place.close()
             raise
-        self.places[uid] = Place(fd, link, node=node)
+        self.places[uid] = place
         there.pods.add(uid)
 
     def remove_pod(self, uid: str) -> None:
-        """Take the pod's link away at once: its address answers no more, whoever may still hold the namespace."""
+        """Remove the pod's link at once: its address responds no more, whoever may still hold the namespace."""
         place = self.places.pop(uid, None)
         if place is None:
             return
         node = self.places.get(place.node)
-        if node is not None and node.routes is not None:
+        if node is not None and node.links is not None:
             node.pods.discard(uid)
-            for index in node.routes.link_lookup(ifname=place.link):
-                node.routes.link("del", index=index)
-        os.close(place.fd)
+            with contextlib.suppress(OSError):  # the link went with its namespace
+                node.links.delete(place.link)
+        place.close()
 
     def cut(self, name: str) -> None:
         """Pull the node's cable: nothing it or its pods still say is heard by others."""
-        self._here.link("set", index=self._index(self._here, self.places[name].link), state="down")
+        self._here.down(self.places[name].link)
 
     def remove_node(self, name: str) -> None:
         """Forget a node and the pods on it; the kernel frees the namespaces when their last process is gone."""
         place = self.places.pop(name, None)
         if place is None:
             return
-        for index in self._here.link_lookup(ifname=place.link):
-            self._here.link("del", index=index)
+        with contextlib.suppress(OSError):  # the link went with its namespace
+            self._here.delete(place.link)
         for uid in list(place.pods):
-            os.close(self.places.pop(uid).fd)
-        for connection in (place.routes, place.rules):
-            if connection is not None:
-                connection.close()
-        os.close(place.fd)
+            self.places.pop(uid).close()
+        place.close()
 
     def set_rules(self, name: str, ports: Iterable[ServicePort]) -> None:
         """Lead exactly these ports on a node. Raises LookupError, and OSError with what the kernel refused."""

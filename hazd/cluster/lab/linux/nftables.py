@@ -1,26 +1,21 @@
 """nftables by netlink: messages for one table, sent as one transaction, with the kernel's own word on what it refuses.
 
-Standard library only: pyroute2 sends nftables batches without reading what the kernel replies, and its messages are
-for decoding (it cannot encode a verdict, a register or a set's key by name). Source of every number:
-include/uapi/linux/netfilter/nf_tables.h, linux/netfilter/nfnetlink.h and linux/netlink.h of Linux 6.
+Source of every number: include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h of Linux 6.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, AF_INET = 12, 10, 2
-BATCH_BEGIN, BATCH_END, NLMSG_ERROR = 0x10, 0x11, 2
-REQUEST, ACK, CREATE, APPEND, CAPPED, ACK_TLVS = 0x1, 0x4, 0x400, 0x800, 0x100, 0x200
-SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK, SO_SNDBUFFORCE = 270, 10, 11, 32
+from hazd.cluster.lab.linux.netlink import ACK, APPEND, CREATE, Connection, attribute, message, nested, refusal, string
+
+NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES = 12, 10
+BATCH_BEGIN, BATCH_END = 0x10, 0x11
 NEWTABLE, NEWCHAIN, DELCHAIN, NEWRULE, DELRULE, NEWSET, NEWSETELEM, DELSETELEM = 0, 3, 5, 6, 8, 9, 12, 14
-NESTED = 0x8000
 R0, R1, R2 = 8, 9, 10
 """Registers of 32 bits that follow each other (NFT_REG32_00...): a key of several fields lies in them side by side."""
 VERDICT = 0
@@ -34,7 +29,6 @@ PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
 CT_NEW, CT_INVALID = 8, 1
 ELEMENTS_A_MESSAGE = 500
 """An attribute's length has 16 bits; an element with a verdict takes some 80 bytes."""
-SEND_BUFFER = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +41,9 @@ class Message:
     body: bytes
 
 
-def attribute(kind: int, *parts: bytes) -> bytes:
-    """A netlink attribute, padded to 4 bytes."""
-    body = b"".join(parts)
-    return struct.pack("=HH", 4 + len(body), kind) + body + bytes(-len(body) % 4)
-
-
-def nested(kind: int, *attributes: bytes) -> bytes:
-    return attribute(kind | NESTED, *attributes)
-
-
 def number(kind: int, value: int) -> bytes:
     """32 bits in network order, as nftables wants all its numbers."""
     return attribute(kind, struct.pack(">I", value & 0xFFFFFFFF))
-
-
-def string(kind: int, value: str) -> bytes:
-    return attribute(kind, value.encode() + b"\0")
 
 
 def _data(kind: int, value: bytes) -> bytes:
@@ -131,7 +111,7 @@ def reject() -> bytes:
 
 def dnat() -> bytes:
     """To the address in R0 and the port in R1."""
-    return expression("nat", number(1, 1), number(2, AF_INET), number(3, R0), number(5, R1))
+    return expression("nat", number(1, 1), number(2, socket.AF_INET), number(3, R0), number(5, R1))
 
 
 def masquerade() -> bytes:
@@ -210,82 +190,34 @@ def element_to_chain(key: bytes, chain: str) -> bytes:
 
 
 # -- the kernel -------------------------------------------------------------------------------------------------------
-def _encoded(kind: int, flags: int, sequence: int, family: int, resource: int, body: bytes) -> bytes:
-    payload = struct.pack(">BBH", family, 0, resource) + body
-    return struct.pack("=IHHII", 16 + len(payload), kind, REQUEST | flags, sequence, 0) + payload
-
-
 def _batch(messages: Sequence[Message]) -> bytes:
     """BEGIN, each message with its place (from 1) as its sequence number, END. The last one is acknowledged."""
-    parts = [_encoded(BATCH_BEGIN, 0, 0, 0, NFNL_SUBSYS_NFTABLES, b"")]
+    bound = struct.pack(">BBH", 0, 0, NFNL_SUBSYS_NFTABLES)
+    parts = [message(BATCH_BEGIN, 0, 0, bound)]
     for place, each in enumerate(messages, 1):
         flags = each.flags | (ACK if place == len(messages) else 0)
-        parts.append(_encoded(NFNL_SUBSYS_NFTABLES << 8 | each.kind, flags, place, AF_INET, 0, each.body))
-    parts.append(_encoded(BATCH_END, 0, len(messages) + 1, 0, NFNL_SUBSYS_NFTABLES, b""))
+        body = struct.pack(">BBH", socket.AF_INET, 0, 0) + each.body
+        parts.append(message(NFNL_SUBSYS_NFTABLES << 8 | each.kind, flags, place, body))
+    parts.append(message(BATCH_END, 0, len(messages) + 1, bound))
     return b"".join(parts)
 
 
-def _explanation(attributes: bytes) -> str:
-    """NLMSGERR_ATTR_MSG, the kernel's extended acknowledgement, or ""."""
-    at = 0
-    while at + 4 <= len(attributes):
-        length, kind = struct.unpack_from("=HH", attributes, at)
-        if length < 4:
-            break
-        if kind & ~NESTED == 1:
-            return attributes[at + 4 : at + length].rstrip(b"\0").decode(errors="replace")
-        at += (length + 3) & ~3
-    return ""
-
-
-def replies(data: bytes) -> Iterator[tuple[int, int, str]]:
-    """Of a datagram from the kernel: sequence number, errno (0: done) and its explanation of each acknowledgement."""
-    at = 0
-    while at + 16 <= len(data):
-        length, kind, flags, sequence, _ = struct.unpack_from("=IHHII", data, at)
-        if length < 16:
-            return
-        if kind == NLMSG_ERROR:
-            (code, original) = struct.unpack_from("=iI", data, at + 16)
-            skip = 20 + (16 if flags & CAPPED or code == 0 else (original + 3) & ~3)
-            yield sequence, -code, _explanation(data[at + skip : at + length]) if flags & ACK_TLVS else ""
-        at += (length + 3) & ~3
-
-
 class Rules:
-    """A connection to nftables of the network namespace in which it is made, wherever the thread is afterwards."""
+    """nftables of the network namespace in which this is made."""
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
-        self._socket.bind((0, 0))
-        self._socket.setblocking(False)
-        for option in (NETLINK_CAP_ACK, NETLINK_EXT_ACK):
-            with contextlib.suppress(OSError):  # an older kernel says less
-                self._socket.setsockopt(SOL_NETLINK, option, 1)
-        with contextlib.suppress(OSError):  # in a user namespace only what net.core.wmem_max allows
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+        self._kernel = Connection(NETLINK_NETFILTER)
 
     def close(self) -> None:
-        self._socket.close()
+        self._kernel.close()
 
-    def apply(self, changes: Iterable[Message]) -> None:
+    def apply(self, changes: Sequence[Message]) -> None:
         """All of them or none. Raises OSError with the kernel's errno, the change it refused and its explanation."""
-        messages = list(changes)
-        self._socket.send(_batch(messages))
-        acknowledged = False
-        with contextlib.suppress(BlockingIOError):  # the kernel has replied to everything before send returned
-            while True:
-                for place, code, explanation in replies(self._socket.recv(65536)):
-                    if code:
-                        raise OSError(code, self._refusal(messages, place, code, explanation))
-                    acknowledged |= place == len(messages)
-        if not acknowledged:
-            raise OSError(0, f"nftables did not acknowledge {messages[-1].words!r}")
-
-    def _refusal(self, messages: Sequence[Message], place: int, code: int, explanation: str) -> str:
-        with contextlib.suppress(BlockingIOError):  # what else it says about the same transaction
-            while self._socket.recv(65536):
-                pass
-        change = messages[place - 1].words if 1 <= place <= len(messages) else "the transaction"
-        return f"nftables refused {change!r}: {os.strerror(code)}" + (f" ({explanation})" if explanation else "")
+        replies = self._kernel.exchange(_batch(changes))
+        for reply in replies:
+            if reply.errno:
+                place = reply.sequence
+                change = repr(changes[place - 1].words) if 1 <= place <= len(changes) else "the transaction"
+                raise refusal(f"nftables refused {change}", reply)
+        if not any(reply.sequence == len(changes) for reply in replies):
+            raise OSError(0, f"nftables did not acknowledge {changes[-1].words!r}")
