@@ -58,6 +58,10 @@ class JournalError(HazdError):
     """A run folder cannot be read, or a worker's records do not match their check-sum."""
 
 
+class Crash(HazdError):
+    """An error that hazd did not expect, inside one trial; the hint says where its traceback is."""
+
+
 def first_hazd_error(error: BaseException) -> HazdError | None:
     """The first HazdError in an error or, at any depth, in a task group's ExceptionGroup."""
     if isinstance(error, BaseExceptionGroup):

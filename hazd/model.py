@@ -267,10 +267,12 @@ class Progress:
 
     run: trials. trial: name, fixes, scenario. step: text. counts: ok, failed, due, by kind, per 100 ms bins.
     pods: counts by state. event: text. trial-done: name, path. note: text.
+    trial: name of the trial that says it, as several may be under way; "" for the run.
     """
 
     what: str
     data: Mapping[str, Any] = field(default_factory=dict)
+    trial: str = ""
 
 
 Observer: TypeAlias = Callable[[Progress], None]

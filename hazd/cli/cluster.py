@@ -45,7 +45,7 @@ def create(
 
 @group.command("status")
 def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
-    """Tell whether the kind cluster is there, and how it is."""
+    """Show whether the kind cluster is there, and its state."""
     from hazd.cluster.kind import cluster as kind
 
     found = _go(kind.status)
@@ -92,21 +92,23 @@ def clean(
     node_command: Annotated[
         str | None, typer.Option(help="context: shell command that starts a node, with {node} and {action}.")
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what runs that are under way hold.")] = False,
 ) -> None:
     """Remove what a killed run left: namespaces, cordons, stopped nodes, lab processes.
 
-    Safe to repeat; not to be used while a run is under way on the same cluster, whose namespaces would go as well.
+    Safe to repeat. Runs that are under way, on this machine or elsewhere, are left alone unless --all is given; a run
+    that was killed on another machine counts as under way until its Lease has run out, three minutes.
     """
     from hazd.trial.cleanup import clean_all
 
-    told: list[str] = []
+    lines: list[str] = []
 
-    def tell(line: str) -> None:
-        told.append(line)
+    def report(line: str) -> None:
+        lines.append(line)
         typer.echo(line)
 
-    _go(clean_all, tuple(cluster or ()), node_command, tell)
-    if not told:
+    _go(clean_all, tuple(cluster or ()), node_command, report, everything)
+    if not lines:
         typer.echo("nothing was left")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hazd.cluster.port import Cluster
     from hazd.plan import Options
     from hazd.scenario import Scenario
+    from hazd.trial.run import Lane, Run
 
 EXIT_OF = {"PASS": EXIT_PASS, "FAIL": EXIT_FAIL, "INCONCLUSIVE": EXIT_INCONCLUSIVE}
 
@@ -56,15 +58,23 @@ def conduct(
     keep_going: bool = False,
     folders: tuple[Path, ...] = (),
     as_json: bool = False,
+    parallel: int | None = None,
+    keep: bool = False,
 ) -> int:
-    """Run scenarios one after the other and return the exit code. Bad input raises UsageError, nothing touched.
+    """Run scenarios and return the exit code. Bad input raises UsageError, nothing touched.
 
-    resume: a run of that name may exist; its complete trials are kept and the rest is run.
+    resume: a run of that name may exist; its complete trials are kept and the rest is run. parallel: trials under way
+    at once, on the lab only (None: by cores). keep: leave the trials' namespaces.
     """
     from hazd.fixes import load as load_fixes
     from hazd.plan.check import check
     from hazd.scenario import load_scenarios
 
+    check_parallel(parallel, choice.spec)
+    if keep and choice.spec.partition(":")[0] == "lab":
+        raise UsageError(
+            "--keep does not fit --cluster lab", "a lab ends with the command that made it: --cluster kind"
+        )
     scenarios = load_scenarios(*folders)
     for options in wanted:
         check(options, scenarios, load_fixes())
@@ -77,21 +87,41 @@ def conduct(
 
     failure: HazdError | None = None
     interrupted = False
-    with live_view() as observer:
+    with live_view() as view:
+        observer = unbreakable(view)
+        conductor = Conductor(wanted, choice, scenarios, folder, observer, keep_going, keep, parallel)
         try:
-            interrupted = anyio.run(_run, wanted, choice, scenarios, folder, observer, keep_going)
+            interrupted = anyio.run(conductor.conduct)
         except (HazdError, BaseExceptionGroup) as error:
             failure = first_hazd_error(error)
             if failure is None:
                 raise
+            interrupted = conductor.interruption.asked
     if not (folder / "run.json").exists():
         if failure is not None:
             raise failure
         return EXIT_INTERRUPTED
-    summary = report(folder, as_json=as_json)
+    summary = _report_unless_closed(folder, as_json=as_json)
+    if interrupted:
+        return EXIT_INTERRUPTED
     if failure is not None:
         raise failure
-    return EXIT_INTERRUPTED if interrupted else EXIT_OF[summary["verdict"]]
+    return EXIT_OF[summary["verdict"]]
+
+
+def _report_unless_closed(folder: Path, *, as_json: bool) -> dict[str, Any]:
+    """report(), also when nobody can read it any more: after a SIGHUP standard output may be closed."""
+    from hazd.report import build
+    from hazd.trial.failure import full_disk
+
+    try:
+        return report(folder, as_json=as_json)
+    except OSError as error:
+        if problem := full_disk(error, folder):
+            raise problem from error
+        if error.errno not in (errno.EIO, errno.EPIPE):
+            raise
+        return build(folder)
 
 
 def report(folder: Path, *, as_json: bool) -> dict[str, Any]:
@@ -111,95 +141,183 @@ class Interruption:
     """What a signal cancels: the work under way, never the cluster under it, which that work needs to end in order."""
 
     asked: bool = False
-    scope: anyio.CancelScope | None = None
+    scopes: set[anyio.CancelScope] = field(default_factory=set)
 
     def ask(self) -> None:
         self.asked = True
-        if self.scope is not None:
-            self.scope.cancel()
+        for scope in self.scopes:
+            scope.cancel()
 
     @contextlib.contextmanager
     def stops(self) -> Iterator[None]:
         """The block ends early, without an error, when a signal has come or comes."""
-        with anyio.CancelScope() as self.scope:
+        with anyio.CancelScope() as scope:
+            self.scopes.add(scope)
             if self.asked:
-                self.scope.cancel()
-            yield
-        self.scope = None
+                scope.cancel()
+            try:
+                yield
+            finally:
+                self.scopes.discard(scope)
 
 
-async def _run(
-    wanted: Sequence[Options],
-    choice: ClusterChoice,
-    scenarios: Mapping[str, Scenario],
-    folder: Path,
-    observer: Observer,
-    keep_going: bool,
-) -> bool:
-    """True when a signal cut it short; the journal is complete either way."""
-    interruption = Interruption()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_listen_to_signals, interruption, observer)
-        await _open_and_run(wanted, choice, scenarios, folder, observer, keep_going, interruption)
-        tasks.cancel_scope.cancel()
-    return interruption.asked
+@dataclass
+class Conductor:
+    """One command's run: opens the cluster, or as many labs as trials are to be under way at once, and runs them."""
+
+    wanted: Sequence[Options]
+    choice: ClusterChoice
+    scenarios: Mapping[str, Scenario]
+    folder: Path
+    observer: Observer
+    keep_going: bool
+    keep: bool
+    parallel: int | None
+    interruption: Interruption = field(default_factory=Interruption)
+    run: Run | None = None
+
+    async def conduct(self) -> bool:
+        """True when a signal cut it short; the journal is complete either way. Raises the first trial's error."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_listen_to_signals, self.interruption, self.observer)
+            await self._open_and_run()
+            tasks.cancel_scope.cancel()
+        if self.run is not None and self.run.failure is not None:
+            raise self.run.failure
+        return self.interruption.asked
+
+    async def _open(self) -> Cluster:
+        from hazd.cluster.choose import open_cluster
+
+        cluster, why = await open_cluster(
+            self.choice.spec,
+            progress=self._say,
+            lab={key: value for key, value in self.choice.lab.items() if value is not None},
+            node_command=self.choice.node_command,
+            image=self.choice.image,
+        )
+        if self.run is None:
+            self._note(why)
+        return cluster
+
+    async def _open_and_run(self) -> None:
+        from hazd.trial.run import work_in_labs
+
+        opened: list[Cluster] = []
+        with self.interruption.stops():
+            opened.append(await self._open())
+        if not opened:
+            return
+        cluster = opened.pop()
+        if not _is_lab(cluster):
+            async with cluster:
+                with self.interruption.stops():
+                    lane = await self._first_lane(cluster)
+                    images = await cluster.images()
+                    while lane.run.more:
+                        await lane.work(cluster, images)
+            return
+        async with anyio.create_task_group() as lanes:
+
+            async def first_lane(lab: Cluster) -> Lane:
+                lane = await self._first_lane(lab)
+                for _ in range(self._lanes(len(lane.run.trials)) - 1):
+                    lanes.start_soon(work_in_labs, None, self._open, self._lane, self.interruption.stops)
+                return lane
+
+            await work_in_labs(cluster, self._open, first_lane, self.interruption.stops)
+
+    async def _first_lane(self, cluster: Cluster) -> Lane:
+        """Plan the trials for this cluster and begin the run."""
+        from hazd.fixes import load as load_fixes
+        from hazd.plan import left_out, make_trials
+        from hazd.trial.run import Run
+
+        self._say("container images")
+        images = await cluster.images()
+        fixes = load_fixes()
+        trials = tuple(
+            trial
+            for options in self.wanted
+            for trial in make_trials(options, self.scenarios[options.scenario], fixes, cluster.info, images.app)
+        )
+        for options in self.wanted:
+            for fix, reason in left_out(options, self.scenarios[options.scenario], fixes).items():
+                self._note(f"{fix} is skipped: {reason}")
+        keep = self.keep and not _is_lab(cluster)
+        if self.keep and not keep:
+            self._note("--keep has no effect: a lab ends with the command that made it")
+        run = Run(self.scenarios, trials, self.folder, self.observer, keep_going=self.keep_going, keep=keep)
+        await run.begin(cluster, kept_words(sys.argv[1:]))
+        self.run = run
+        return await self._lane(cluster)
+
+    async def _lane(self, cluster: Cluster) -> Lane:
+        from hazd.trial.run import Lane
+
+        assert self.run is not None
+        return Lane(self.run)
+
+    def _lanes(self, trials: int) -> int:
+        lanes = min(self.parallel or default_parallel(os.cpu_count() or 1), trials)
+        if lanes > 1:
+            self._note(f"{lanes} trials at a time, each in a lab of its own")
+        return lanes
+
+    def _say(self, text: str) -> None:
+        self.observer(Progress("step", {"text": text}))
+
+    def _note(self, text: str) -> None:
+        self.observer(Progress("note", {"text": text}))
+
+
+def default_parallel(cores: int) -> int:
+    """How many trials in labs are under way at once unless --parallel says it: most of a trial is waiting."""
+    return max(1, cores)
+
+
+def check_parallel(parallel: int | None, spec: str) -> None:
+    """Raises UsageError for a number of trials at once that cannot be, before anything is opened."""
+    if parallel is None:
+        return
+    if parallel < 1:
+        raise UsageError(f"--parallel {parallel} is not a number of trials", "1 or more")
+    if parallel > 1 and not spec.partition(":")[0] == "lab":
+        raise UsageError(
+            f"--parallel {parallel} does not fit --cluster {spec}",
+            "trials would disturb one another on one cluster; only labs can be had several times: --cluster lab",
+        )
+
+
+def _is_lab(cluster: Cluster) -> bool:
+    from hazd.cluster.lab import LabCluster
+
+    return isinstance(cluster, LabCluster)
 
 
 async def _listen_to_signals(interruption: Interruption, observer: Observer) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async for _ in signals:
             if interruption.asked:
                 os._exit(EXIT_INTERRUPTED)
             text = "interrupted: keeping the data and cleaning up (once more to leave at once, then `hazd clean`)"
-            observer(Progress("note", {"text": text}))
             interruption.ask()
+            observer(Progress("note", {"text": text}))
 
 
-async def _open_and_run(
-    wanted: Sequence[Options],
-    choice: ClusterChoice,
-    scenarios: Mapping[str, Scenario],
-    folder: Path,
-    observer: Observer,
-    keep_going: bool,
-    interruption: Interruption,
-) -> None:
-    from hazd.cluster.choose import open_cluster
-    from hazd.fixes import load as load_fixes
-    from hazd.plan import left_out, make_trials
-    from hazd.trial.order import run_trials
+def unbreakable(observer: Observer) -> Observer:
+    """A view that can no longer be shown, as its terminal or pipe has closed, ends silently; the run goes on."""
+    closed = False
 
-    def say(text: str) -> None:
-        observer(Progress("step", {"text": text}))
+    def observe(progress: Progress) -> None:
+        nonlocal closed
+        if not closed:
+            try:
+                observer(progress)
+            except OSError:
+                closed = True
 
-    opened: list[Cluster] = []
-    with interruption.stops():
-        cluster, why = await open_cluster(
-            choice.spec,
-            progress=say,
-            lab={key: value for key, value in choice.lab.items() if value is not None},
-            node_command=choice.node_command,
-            image=choice.image,
-        )
-        observer(Progress("note", {"text": why}))
-        opened.append(cluster)
-    if not opened:
-        return
-    async with opened.pop() as cluster:
-        with interruption.stops():
-            say("container images")
-            images = await cluster.images()
-            fixes = load_fixes()
-            trials = tuple(
-                trial
-                for options in wanted
-                for trial in make_trials(options, scenarios[options.scenario], fixes, cluster.info, images.app)
-            )
-            for options in wanted:
-                for fix, reason in left_out(options, scenarios[options.scenario], fixes).items():
-                    observer(Progress("note", {"text": f"{fix} is left out: {reason}"}))
-            argv = kept_words(sys.argv[1:])
-            await run_trials(cluster, images, scenarios, trials, folder, observer, argv, keep_going=keep_going)
+    return observe
 
 
-__all__ = ["ClusterChoice", "conduct", "report"]
+__all__ = ["ClusterChoice", "check_parallel", "conduct", "default_parallel", "report", "unbreakable"]

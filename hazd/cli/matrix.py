@@ -1,4 +1,4 @@
-"""`hazd matrix`: scenarios x fix sets, one after the other, into one report; resumable."""
+"""`hazd matrix`: scenarios x fix sets into one report; resumable, on the lab several trials at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class SlowStart(AppOptions):
 
 @app.command(
     "matrix",
-    epilog="Examples:  hazd matrix rollout drain   |   hazd matrix --cluster kind --name nightly --resume",
+    epilog="Examples:  hazd matrix rollout drain   |   hazd matrix --cluster lab --parallel 4   |   "
+    "hazd matrix --cluster kind --name nightly --resume",
 )
 @with_groups
 def matrix_command(
@@ -42,9 +43,7 @@ def matrix_command(
         list[Path] | None, typer.Option("--scenarios", help="Folder with scenarios of your own.")
     ] = None,
     output: OutputOptions,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Carry on with the run --name; complete trials stay.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run --name; complete trials stay.")] = False,
 ) -> None:
     """Run scenarios with no fix, with each fix that cures something there, and with all of them.
 
@@ -79,6 +78,8 @@ def matrix_command(
             keep_going=True,
             folders=tuple(folders or ()),
             as_json=output.as_json,
+            parallel=output.parallel,
+            keep=output.keep,
         )
     )
 

@@ -255,6 +255,13 @@ class OutputOptions:
     as_json: Annotated[
         bool, typer.Option("--json", help="Print summary.json on standard output.", rich_help_panel=OUTPUT)
     ] = False
+    parallel: Annotated[
+        int | None,
+        typer.Option(help="Trials under way at once, each in its own lab; default by cores.", rich_help_panel=OUTPUT),
+    ] = None
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the trials' namespaces for a look.", rich_help_panel=OUTPUT)
+    ] = False
 
 
 def plan_options(*groups: AppOptions | TrafficOptions, problems: Sequence[str] = ()) -> dict[str, Any]:

@@ -154,7 +154,16 @@ def run_command(
     )
     folders = tuple(scenarios or ())
     raise typer.Exit(
-        conduct([wanted], cluster.choice(), out=output.out, name=output.name, folders=folders, as_json=output.as_json)
+        conduct(
+            [wanted],
+            cluster.choice(),
+            out=output.out,
+            name=output.name,
+            folders=folders,
+            as_json=output.as_json,
+            parallel=output.parallel,
+            keep=output.keep,
+        )
     )
 
 

@@ -17,10 +17,10 @@ from hazd.model import ClusterInfo, Event, Manifest, Ref
 MANAGED_BY = {"app.kubernetes.io/managed-by": "hazd"}
 RUN_LABEL = "hazd.dev/run"
 UNDO_ANNOTATION = "hazd.dev/undo"
-"""On an object outside hazd's namespaces that a run changed: the merge patch (JSON) that puts it back."""
+"""On a node that runs cordoned (JSON): the namespaces of the runs that hold it, and its unschedulable before them."""
 
 STOPPED_ANNOTATION = "hazd.dev/stopped"
-"""On a node that a run took the power from, until it is Ready again."""
+"""On a node that a run took the power from, until it is Ready again: the run's namespace."""
 
 
 @dataclass(frozen=True, slots=True)

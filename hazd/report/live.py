@@ -109,22 +109,72 @@ class State:
         return f"{seen.get('updated', 0)} updated, {seen.get('available', 0)} available of {seen['desired']}"
 
 
-class View:
-    """The terminal picture of a State; rich asks for it anew at every refresh, from a thread of its own."""
+class States:
+    """The states of all trials under way, by name; several run side by side in labs."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._lock = Lock()
+    def __init__(self) -> None:
+        self.under_way: dict[str, State] = {}
+        self.latest = State()
+        """Of the trial that was heard of last, also when it has ended, and of the run before its first trial."""
 
     def take(self, progress: Progress, now: float) -> str:
-        """Fold one message into the state while no picture is being made of it."""
+        """Fold one message into its trial's state; returns a line worth printing on its own, or ""."""
+        name = progress.trial
+        if progress.what == "trial" and name:
+            self.under_way[name] = State()
+        state = self.under_way.get(name, State() if name else self.latest)
+        several = len(self.under_way) > 1
+        line = state.take(progress, now)
+        self.latest = state
+        if progress.what == "trial-done":
+            self.under_way.pop(name, None)
+        prefix = f"[{name}] " if several and progress.what in ("step", "event", "counts") else ""
+        return prefix + line if line else ""
+
+
+class View:
+    """The terminal picture of the trials under way; rich asks for it at every refresh, from a thread of its own."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self._lock = Lock()
+
+    @property
+    def _state(self) -> State:
+        return self._states.latest
+
+    def take(self, progress: Progress, now: float) -> str:
+        """Fold one message into the states while no picture is being made of them."""
         with self._lock:
-            return self._state.take(progress, now)
+            return self._states.take(progress, now)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         with self._lock:
-            picture = self._picture(options)
+            several = len(self._states.under_way) > 1
+            picture = self._several(options) if several else self._picture(options)
         yield picture
+
+    def _several(self, options: ConsoleOptions) -> Panel:
+        """Two lines a trial: what it does, with its counts, and a strip of its requests."""
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
+        width = max(20, options.max_width - 4)
+        body = Table.grid(expand=True)
+        for state in self._states.under_way.values():
+            text = Text.assemble(
+                (state.trial, "bold"),
+                (f"  {state.position}  ", "dim"),
+                f"{state.step}  ",
+                (f"{number(state.ok)} ok  ", "green"),
+                (f"{number(state.failed)} failed  " if state.failed else "", "bold red"),
+                (state.pods_words(), "dim"),
+            )
+            text.truncate(width, overflow="ellipsis")
+            body.add_row(text)
+            body.add_row(*strip(state.bins, width, height=1))
+        return Panel(body, title=f"{len(self._states.under_way)} trials at a time", title_align="left")
 
     def _picture(self, options: ConsoleOptions) -> Panel:
         from rich.panel import Panel
@@ -148,7 +198,7 @@ class View:
         if state.pods:
             facts.add_row("pods", self._pods())
         if words := state.rollout_words():
-            facts.add_row("roll-out", Text.assemble(self._progress_bar(24), "  ", words))
+            facts.add_row("rollout", Text.assemble(self._progress_bar(24), "  ", words))
         facts.add_row("now", Text(state.step, style="bold"))
         events = [
             Text.assemble((f"{at:6.1f} s  ", "dim"), (text, "yellow" if what == "note" else ""))
@@ -223,18 +273,20 @@ class Lines:
     def __init__(self, stream: TextIO, clock: Callable[[], float]) -> None:
         self._stream = stream
         self._clock = clock
-        self._state = State()
+        self._states = States()
         self._begun = clock()
         self._counted = 0.0
         self._said = ""
 
     def __call__(self, progress: Progress) -> None:
         now = self._clock()
-        text = self._state.take(progress, now)
+        text = self._states.take(progress, now)
         if progress.what == "counts" and now - self._counted >= 1.0:
             self._counted = now
-            pods = self._state.pods_words()
-            text = self._state.counts_words() + (f"; pods: {pods}" if pods else "")
+            state = self._states.latest
+            pods = state.pods_words()
+            several = f"[{progress.trial}] " if len(self._states.under_way) > 1 else ""
+            text = several + state.counts_words() + (f"; pods: {pods}" if pods else "")
         if text and text != self._said:
             self._said = text
             print(f"{now - self._begun:7.1f} s  {text}", file=self._stream, flush=True)
@@ -254,7 +306,7 @@ def live_view(stream: TextIO | None = None, clock: Callable[[], float] = time.mo
         return
     from rich.live import Live
 
-    view = View(State())
+    view = View(States())
     with Live(view, console=console, refresh_per_second=8, transient=True) as live:
 
         def observe(progress: Progress) -> None:
@@ -265,4 +317,4 @@ def live_view(stream: TextIO | None = None, clock: Callable[[], float] = time.mo
         yield observe
 
 
-__all__ = ["BIN_S", "Lines", "State", "View", "live_view", "strip"]
+__all__ = ["BIN_S", "Lines", "State", "States", "View", "live_view", "strip"]

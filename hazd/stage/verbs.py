@@ -14,11 +14,12 @@ import anyio
 
 from hazd.clock import unix_ns
 from hazd.cluster.outage import Silence
-from hazd.cluster.port import STOPPED_ANNOTATION, UNDO_ANNOTATION, Cluster, Eviction
-from hazd.errors import Conflict, NotFound
+from hazd.cluster.port import STOPPED_ANNOTATION, Cluster, Eviction
+from hazd.errors import ClusterError, Conflict, NotFound
 from hazd.manifests import app_containers, choose_workload
 from hazd.manifests.conditions import condition, is_ready
 from hazd.model import Event, Manifest, Ref, Trial
+from hazd.stage.marks import change_node, cordoned, released, stopped_by
 from hazd.stage.view import View
 
 PUT_BACK_S = 90.0
@@ -120,20 +121,16 @@ class Stage(View):
         return answer
 
     async def cordon(self, node: str) -> None:
-        """kubectl cordon; uncordoned again when the trial ends, or by `hazd clean`."""
-        ref = Ref("Node", node)
-        undo = {"spec": {"unschedulable": None}, "metadata": {"annotations": {UNDO_ANNOTATION: None}}}
+        """kubectl cordon; as it was before when the trial ends, or after `hazd clean`."""
         self.undo(f"uncordon {node}", lambda: self.uncordon(node))
-        note = {UNDO_ANNOTATION: json.dumps(undo)}
-        await self.cluster.patch(ref, {"spec": {"unschedulable": True}, "metadata": {"annotations": note}})
-        self.mark("cordon", f"cordon {node}", ref)
+        await change_node(self.cluster, node, lambda found: cordoned(found, self.namespace))
+        self.mark("cordon", f"cordon {node}", Ref("Node", node))
 
     async def uncordon(self, node: str) -> None:
-        ref = Ref("Node", node)
-        note = {"annotations": {UNDO_ANNOTATION: None}}
-        await self.cluster.patch(ref, {"spec": {"unschedulable": None}, "metadata": note})
+        """Let go of a node: it becomes what it was before cordon(), unless another run still wants it cordoned."""
+        await change_node(self.cluster, node, lambda found: released(found, {self.namespace}))
         self._undone(f"uncordon {node}")
-        self.mark("uncordon", f"uncordon {node}", ref)
+        self.mark("uncordon", f"uncordon {node}", Ref("Node", node))
 
     async def drain(self, node: str, timeout_s: float | None = None) -> None:
         """kubectl drain, for this trial's workload only: cordon, then evict until none of its pods is left there."""
@@ -166,8 +163,11 @@ class Stage(View):
     async def stop_node(self, node: str) -> None:
         """Power a node off without notice; started again when the trial ends, or by `hazd clean`."""
         ref = Ref("Node", node)
+        other = stopped_by(await self.cluster.get(ref))
+        if other not in (None, self.namespace):
+            raise ClusterError(f"node {node} is stopped by another run, in namespace {other}", "wait for its end")
         self.undo(f"start {node}", lambda: self.start_node(node))
-        await self.cluster.patch(ref, {"metadata": {"annotations": {STOPPED_ANNOTATION: "by a run of hazd"}}})
+        await self.cluster.patch(ref, {"metadata": {"annotations": {STOPPED_ANNOTATION: self.namespace}}})
         self.mark("stop-node", f"stop node {node}", ref)
         await self.cluster.stop_node(node)
 

@@ -5,7 +5,7 @@ Nothing here changes the cluster. Every wait is a poll with a limit, and says in
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -15,22 +15,12 @@ from hazd.cluster.port import Cluster
 from hazd.errors import ClusterError, EnvironmentProblem, TimedOut
 from hazd.manifests.conditions import is_ready_endpoint
 from hazd.model import Event, Manifest, Ref, Trial
+from hazd.stage.containers import CRASH_LOOP, UNSCHEDULABLE, troubles
 
 POLL_S = 0.2
 LOOK_S = 5.0
 """How often a roll-out that is not complete is asked why."""
 STUCK_S = 60.0
-STUCK = frozenset(
-    {
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "ErrImageNeverPull",
-        "ErrImagePull",
-        "ImageInspectError",
-        "ImagePullBackOff",
-        "InvalidImageName",
-    }
-)
 AWAY_S = 60.0
 """How long a wait outlasts an API server that does not answer; the services it watches over go on without it."""
 
@@ -174,29 +164,16 @@ class View:
             nonlocal since, look_at, seen
             missing, now = rollout_state(await self.deployment()), anyio.current_time()
             if missing and now >= look_at:
-                look_at, seen = now + LOOK_S, stuck(await self.pods())
-                since = since if seen else now
+                found = next(troubles(await self.pods()), None)
+                look_at, seen = now + LOOK_S, found.words if found else ""
+                # A pod may wait for a node or for a database to come back; a wrong image stays wrong.
+                since = since if found and found.reason not in (CRASH_LOOP, UNSCHEDULABLE) else now
                 if now - since > STUCK_S:
                     raise EnvironmentProblem(f"{self.workload}: {missing}; {seen}", "can the nodes get that image?")
             return f"{missing}; {seen}" if missing and seen else missing
 
         await self.wait_for(f"the roll-out of {self.workload}", complete, timeout_s)
         self.mark("rolled-out", "roll-out complete")
-
-
-def stuck(pods: Iterable[Manifest]) -> str:
-    """The first container that waits for something it may never get, in the kubelet's words; "" when there is none.
-
-    Reasons: kubernetes/kubernetes pkg/kubelet/images/types.go and kuberuntime's ErrCreateContainerConfig.
-    """
-    for pod in pods:
-        status = pod.get("status", {})
-        for item in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-            waiting = (item.get("state") or {}).get("waiting") or {}
-            if waiting.get("reason") in STUCK:
-                words = f"{waiting['reason']}: {waiting.get('message') or 'no reason is given'}"
-                return f"container {item['name']} of pod {pod['metadata']['name']} does not start: {words}"
-    return ""
 
 
 def rollout_state(deployment: Manifest) -> str:
@@ -219,4 +196,4 @@ def rollout_state(deployment: Manifest) -> str:
     return ""
 
 
-__all__ = ["POLL_S", "View", "rollout_state", "stuck"]
+__all__ = ["POLL_S", "View", "rollout_state"]

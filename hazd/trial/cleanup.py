@@ -2,47 +2,69 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
-from hazd.cluster.port import MANAGED_BY, STOPPED_ANNOTATION, UNDO_ANNOTATION, Cluster
+from hazd.cluster.port import MANAGED_BY, STOPPED_ANNOTATION, Cluster
 from hazd.errors import ClusterError, EnvironmentProblem, HazdError, TimedOut
-from hazd.model import Ref
+from hazd.model import Manifest, Ref
+from hazd.stage.marks import change_node, holders, released, stopped_by
+from hazd.trial.lease import is_live
 from hazd.trial.namespace import remove_namespace
 
 NAMESPACE_S = 90.0
 SELECTOR = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
 
 
-async def clean_cluster(cluster: Cluster, tell: Callable[[str], None]) -> None:
-    """Start stopped nodes, apply undo annotations, remove namespaces with hazd's label; a line for each thing done.
+async def clean_cluster(cluster: Cluster, report: Callable[[str], None], *, everything: bool = False) -> None:
+    """Start stopped nodes, uncordon those that dead runs cordoned, remove namespaces with hazd's label: a line each.
 
-    One that cannot be done stops no other: raises ClusterError at the end with all of them, a line each.
+    What a living run holds stays, and is reported; `everything`: it is removed as well. One thing that cannot be done
+    stops no other: raises ClusterError at the end with all of them, a line each.
     """
     problems: list[HazdError] = []
+    name = cluster.info.name
+    known: dict[str, bool] = {}
+
+    async def live(namespace: str) -> bool:
+        if namespace not in known:
+            known[namespace] = not everything and await is_live(cluster, namespace)
+        return known[namespace]
+
     for node in await cluster.list("Node"):
-        name, notes = node["metadata"]["name"], node["metadata"].get("annotations") or {}
         try:
-            if STOPPED_ANNOTATION in notes:
-                await cluster.start_node(name)
-                await cluster.patch(Ref("Node", name), {"metadata": {"annotations": {STOPPED_ANNOTATION: None}}})
-                tell(f"{cluster.info.name}: node {name} started")
-            if UNDO_ANNOTATION in notes:
-                await cluster.patch(Ref("Node", name), json.loads(notes[UNDO_ANNOTATION]))
-                tell(f"{cluster.info.name}: node {name} put back")
+            for line in await _clean_node(cluster, node, live):
+                report(f"{name}: {line}")
         except ClusterError as error:
             problems.append(error)
-    for namespace in await cluster.list("Namespace", selector=SELECTOR):
+    for item in await cluster.list("Namespace", selector=SELECTOR):
+        namespace = item["metadata"]["name"]
         try:
-            await _remove(cluster, namespace["metadata"]["name"])
-            tell(f"{cluster.info.name}: namespace {namespace['metadata']['name']} removed")
+            if await live(namespace):
+                report(f"{name}: namespace {namespace} belongs to a run that is under way; --all removes it too")
+                continue
+            await _remove(cluster, namespace)
+            report(f"{name}: namespace {namespace} removed")
         except ClusterError as error:
             problems.append(error)
     if problems:
         hints = dict.fromkeys(error.hint for error in problems if error.hint)
         raise ClusterError("\n".join(error.message for error in problems), "\n".join(hints))
+
+
+async def _clean_node(cluster: Cluster, node: Manifest, live: Callable[[str], Awaitable[bool]]) -> list[str]:
+    """Undo on one node what dead runs did to it; returns what was done."""
+    name, done = node["metadata"]["name"], []
+    stopper = stopped_by(node)
+    if stopper is not None and not await live(stopper):
+        await cluster.start_node(name)
+        await cluster.patch(Ref("Node", name), {"metadata": {"annotations": {STOPPED_ANNOTATION: None}}})
+        done.append(f"node {name} started")
+    dead = {namespace for namespace in holders(node) if not await live(namespace)}
+    if dead and await change_node(cluster, name, lambda found: released(found, dead)):
+        done.append(f"node {name} restored")
+    return done
 
 
 async def _remove(cluster: Cluster, name: str) -> None:
@@ -56,11 +78,14 @@ async def _remove(cluster: Cluster, name: str) -> None:
         ) from None
 
 
-async def clean_all(specs: tuple[str, ...], node_command: str | None, tell: Callable[[str], None]) -> None:
-    """Clean the named clusters, or by default hazd's kind cluster (if there is one) and the lab; tell what was done.
+async def clean_all(
+    specs: tuple[str, ...], node_command: str | None, report: Callable[[str], None], everything: bool = False
+) -> None:
+    """Clean the named clusters, or by default hazd's kind cluster (if there is one) and the lab; report what was done.
 
-    node_command: for contexts, see KubeCluster. Raises HazdError when a cluster cannot be reached or cleaned; without
-    names a Docker that does not answer is no reason, as there is then no kind cluster to clean.
+    node_command: for contexts, see KubeCluster. everything: also what living runs hold; a living lab stays. Raises
+    HazdError when a cluster cannot be reached or cleaned; without names a Docker that does not answer is no reason, as
+    there is then no kind cluster to clean.
     """
     from hazd.cluster.choose import open_cluster
     from hazd.cluster.lab import clean_lab
@@ -68,11 +93,11 @@ async def clean_all(specs: tuple[str, ...], node_command: str | None, tell: Call
     for spec in specs or ("kind", "lab"):
         if spec == "lab":
             for line in await clean_lab():
-                tell(line)
+                report(line)
             continue
         if spec == "kind":
             try:
-                if not await _wake_kind(tell):
+                if not await _wake_kind(report):
                     continue
             except EnvironmentProblem:
                 if specs:
@@ -80,13 +105,13 @@ async def clean_all(specs: tuple[str, ...], node_command: str | None, tell: Call
                 continue
         cluster, _ = await open_cluster(spec, node_command=node_command)
         async with cluster:
-            await clean_cluster(cluster, tell)
+            await clean_cluster(cluster, report, everything=everything)
 
 
-async def _wake_kind(tell: Callable[[str], None]) -> bool:
+async def _wake_kind(report: Callable[[str], None]) -> bool:
     """Whether hazd's kind cluster is there to be cleaned; worker nodes without power get it back.
 
-    Opening an absent cluster would create it and a dead one would be made anew, so neither is opened. Raises
+    Opening an absent cluster would create it and a dead one would be recreated, so neither is opened. Raises
     EnvironmentProblem without Docker, ClusterError when the API server of a cluster that is there does not answer.
     """
     from hazd.cluster.kind.power import power_on
@@ -97,7 +122,7 @@ async def _wake_kind(tell: Callable[[str], None]) -> bool:
         return False  # what was left in it has died with it
     if stopped := [node.name for node in found if node.role == "worker" and node.state != "running"]:
         await power_on(stopped)
-        tell(f"started again: node {', '.join(stopped)}")
+        report(f"started: node {', '.join(stopped)}")
     seen = await status()
     if seen["state"] == "dead":
         words = "nothing in it could be cleaned"

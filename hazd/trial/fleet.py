@@ -44,9 +44,10 @@ LOOK_S = 1.0
 class Fleet:
     """All workers of one trial. The order of calls: launch, prepare, start, (poll runs beside), stop, accounts."""
 
-    def __init__(self, cluster: Cluster, writer: TrialWriter) -> None:
+    def __init__(self, cluster: Cluster, writer: TrialWriter, now_ns: Callable[[], int] = unix_ns) -> None:
         self._cluster = cluster
         self._writer = writer
+        self._now_ns = now_ns
         self.workers: list[Worker] = []
         self._streams: list[str] = []
         self._plan: TrafficPlan | None = None
@@ -118,9 +119,9 @@ class Fleet:
         """Cristian's algorithm: of several round trips the shortest bounds the offset best."""
         best: tuple[int, int] | None = None
         for _ in range(6):
-            before = unix_ns()
+            before = self._now_ns()
             status = await self._call(worker, "GET", "/status")
-            after = unix_ns()
+            after = self._now_ns()
             trip = after - before
             if best is None or trip < best[0]:
                 best = (trip, (before + after) // 2 - int(status["unix_ns"]))
@@ -154,7 +155,7 @@ class Fleet:
     def _soon_ns(self) -> int:
         slowest_s = max((worker.trip_s for worker in self.workers if not worker.over), default=0.0)
         ahead_s = AHEAD_S + AHEAD_PER_WORKER_S * len(self.workers) + 2 * slowest_s
-        return unix_ns() + int(min(ahead_s, LONGEST_AHEAD_S) * 1e9)
+        return self._now_ns() + int(min(ahead_s, LONGEST_AHEAD_S) * 1e9)
 
     async def start(self) -> int:
         """Start all workers at one instant; returns it (ns since the epoch, controller's clock)."""
@@ -260,7 +261,7 @@ class Fleet:
         For a worker that did not serve to the common end: what it missed, by its part of the schedule.
         """
         if self._plan is not None and self._start_ns:
-            until_ns = self._stop_ns or unix_ns()
+            until_ns = self._stop_ns or self._now_ns()
             for worker in self.workers:
                 if worker.served_to_the_end:
                     continue

@@ -7,7 +7,7 @@ does everything it can even when one thing fails; what it could not do is writte
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from typing import Any
 import anyio
 import yaml
 
-from hazd import __version__
 from hazd.clock import unix_ns
 from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
-from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError, first_hazd_error
-from hazd.journal.files import RUN_FILE, SCHEMA, TrialWriter, discard_trial, trial_state, write_json
+from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError
+from hazd.journal.files import SCHEMA, TrialWriter
 from hazd.manifests import find_workload, placed, without_secrets
 from hazd.model import Manifest, Observer, Progress, Ref, Trial
 from hazd.sample_app.control_target import control_target
@@ -27,9 +26,11 @@ from hazd.sample_app.manifests import namespace_manifest
 from hazd.scenario import Scenario
 from hazd.stage import Stage
 from hazd.traffic.job import worker_job
+from hazd.trial.evidence import keep_evidence, watch_containers
+from hazd.trial.failure import naming_full_disk, why_failed
 from hazd.trial.fleet import Fleet, Worker
+from hazd.trial.lease import hold_lease, release_lease
 from hazd.trial.namespace import remove_namespace
-from hazd.trial.preconditions import check_needs
 from hazd.trial.recorder import Recorder
 from hazd.trial.target import about_target, aim, deploy_control
 from hazd.trial.vantage import vantage_nodes
@@ -40,68 +41,16 @@ NAMESPACE_S = 30.0
 """What the namespace gets in any case of it, also when putting back took all the time."""
 
 
-async def run_trials(
-    cluster: Cluster,
-    images: Images,
-    scenarios: Mapping[str, Scenario],
-    trials: tuple[Trial, ...],
-    folder: Path,
-    observer: Observer,
-    argv: list[str],
-    *,
-    keep_going: bool = False,
-) -> None:
-    """Run the trials one after the other and leave their journal in `folder`.
-
-    A folder that has some of them complete is carried on with: those are not run again. A trial that fails for a
-    reason of the environment is written down as failed and raised (keep_going: after all the others); a cancelled one
-    is written down as interrupted. Both leave nothing of the trial in the cluster.
-    """
-    names = [trial.name for trial in trials]
-    if len(set(names)) != len(names):
-        raise UsageError(f"two trials have the same name: {', '.join(names)}")
-    options = {trial.scenario: trial.options for trial in trials}
-    await check_needs(cluster, [(scenarios[name], given) for name, given in options.items()])
-    (folder / "trials").mkdir(parents=True, exist_ok=True)
-    meta = {
-        "schema": SCHEMA,
-        "run": folder.name,
-        "hazd": __version__,
-        "started_ns": unix_ns(),
-        "scenario": ",".join(dict.fromkeys(trial.scenario for trial in trials)),
-        "cluster": asdict(cluster.info),
-        "argv": argv,
-        "trials": [{"name": trial.name, "scenario": trial.scenario, "fixes": list(trial.fixes)} for trial in trials],
-    }
-    write_json(folder / RUN_FILE, meta)
-    observer(Progress("run", {"trials": names, "path": str(folder)}))
-    failed: HazdError | None = None
-    for index, trial in enumerate(trials):
-        data = {"name": trial.name, "fixes": list(trial.fixes), "scenario": trial.scenario}
-        if trial_state(folder / "trials" / trial.name) == "complete":
-            observer(Progress("note", {"text": f"{trial.name} is complete already"}))
-            continue
-        discard_trial(folder / "trials" / trial.name)
-        observer(Progress("trial", data | {"index": index + 1, "of": len(trials)}))
-        try:
-            await OneTrial(cluster, scenarios[trial.scenario], trial, images, folder, index, observer).run()
-        except HazdError as error:
-            if not keep_going:
-                raise
-            failed = failed or error
-            observer(Progress("note", {"text": f"{trial.name} failed: {error.message}"}))
-        observer(Progress("trial-done", {"name": trial.name, "path": str(folder / "trials" / trial.name)}))
-    if failed is not None:
-        raise failed
-
-
 def namespace_of(run: str, index: int) -> str:
     """A trial's namespace: DNS label rules (RFC 1123), at most 63 characters."""
     return re.sub(r"[^a-z0-9-]+", "-", f"hazd-{run}".lower())[:58].strip("-") + f"-{index}"
 
 
 class OneTrial:
-    """One trial under way; run() is the order of things."""
+    """One trial under way; run() is the order of things.
+
+    keep: leave its namespace, with everything in it. now_ns: the clock of everything it writes down.
+    """
 
     def __init__(
         self,
@@ -112,6 +61,9 @@ class OneTrial:
         folder: Path,
         index: int,
         observer: Observer,
+        *,
+        keep: bool = False,
+        now_ns: Callable[[], int] = unix_ns,
     ) -> None:
         self.cluster = cluster
         self.scenario = scenario
@@ -120,16 +72,19 @@ class OneTrial:
         self.run_name = folder.name
         self.namespace = namespace_of(folder.name, index)
         self.observer = observer
+        self.keep = keep
+        self.now_ns = now_ns
         self.folder = folder / "trials" / trial.name
-        self.writer = TrialWriter(self.folder, self._meta())
         self.labels = {**MANAGED_BY, RUN_LABEL: folder.name}
         self.phases: dict[str, int] = {}
-        self.fleet = Fleet(cluster, self.writer)
         self.checks: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.owns_namespace = False
         self.stage: Stage | None = None
         self.recorder: Recorder | None = None
+        with naming_full_disk(self.folder):
+            self.writer = TrialWriter(self.folder, self._meta())
+        self.fleet = Fleet(cluster, self.writer, now_ns)
 
     def _meta(self) -> dict[str, Any]:
         trial = self.trial
@@ -143,7 +98,7 @@ class OneTrial:
             "streams": [asdict(stream) for stream in trial.traffic.streams],
             "cluster": asdict(self.cluster.info),
             "namespace": self.namespace,
-            "started_ns": unix_ns(),
+            "started_ns": self.now_ns(),
             "phases": {},
             "workers": [],
             "served": {},
@@ -155,32 +110,46 @@ class OneTrial:
     def step(self, text: str) -> None:
         self.observer(Progress("step", {"text": text}))
 
+    def _note(self, text: str) -> None:
+        self.problems.append(text)
+        self.observer(Progress("note", {"text": text}))
+
     async def run(self) -> None:
-        state = "interrupted"
+        """Raises HazdError when it failed, for whatever reason; a cancelled one ends with its cancellation."""
+        state, failure = "interrupted", None
         try:
-            async with anyio.create_task_group() as tasks:
-                await self._whole(tasks)
+            try:
+                async with anyio.create_task_group() as tasks:
+                    await self._whole(tasks)
+                    tasks.cancel_scope.cancel()
                 state = "complete"
-                tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            error = first_hazd_error(group)
-            state = "failed" if error or not _only_cancelled(group) else state
-            if error is None:
-                raise
-            self.writer.update(error=error.message)
-            raise error from group
+            except (Exception, BaseExceptionGroup) as error:
+                if isinstance(error, BaseExceptionGroup) and error.subgroup(Exception) is None:
+                    raise  # a cancellation, of however many tasks
+                state, failure = "failed", why_failed(error, self.folder)
+                raise failure from error
         finally:
             with anyio.CancelScope(shield=True):
+                if failure is not None and self.owns_namespace:
+                    await keep_evidence(self.cluster, self.namespace, self.folder)
                 await self._take_down()
+            self._close(state, failure)
+
+    def _close(self, state: str, failure: HazdError | None) -> None:
+        """Complete the journal. Raises HazdError when that fails; `failure` stays the trial's error then."""
+        try:
             self.writer.update(
                 phases=self.phases,
                 workers=self.fleet.accounts(),
                 served=self.recorder.served if self.recorder else {},
                 checks=self.checks,
                 notes=self.problems,
-                ended_ns=unix_ns(),
+                ended_ns=self.now_ns(),
+                error=failure.message if failure else "",
             )
             self.writer.close(state)
+        except Exception as error:
+            raise failure or why_failed(error, self.folder) from error
 
     async def _whole(self, tasks: anyio.abc.TaskGroup) -> None:
         workload, service = find_workload(self.trial.setup.documents, self.trial.setup.workload)
@@ -188,14 +157,29 @@ class OneTrial:
         self.writer.update(workload=about)
         self.step("namespace")
         await self._make_namespace()
+        tasks.start_soon(hold_lease, self.cluster, self.namespace, self.run_name, self._note)
         self.recorder = Recorder(
-            self.cluster, self.namespace, self.writer, self.observer, about["labels"], sample=about["sample"]
+            self.cluster,
+            self.namespace,
+            self.writer,
+            self.observer,
+            about["labels"],
+            sample=about["sample"],
+            now_ns=self.now_ns,
         )
         await self.recorder.open(tasks)
         await self._deploy()
         ref = Ref(workload["kind"], workload["metadata"]["name"], self.namespace)
         next_image = str(self.trial.settings.get("next_image", self.images.app_next))
         self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add)
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(watch_containers, self.cluster, self.namespace)
+            await self._make_ready(service)
+            watching.cancel_scope.cancel()
+        await self._under_traffic()
+
+    async def _make_ready(self, service: Manifest) -> None:
+        assert self.stage is not None
         self.step("workload becomes ready")
         await self.stage.rollout_status()
         nodes = await self._vantages()
@@ -206,9 +190,8 @@ class OneTrial:
         await deploy_control(self.cluster, plan, control)
         self.step("traffic workers")
         await self.fleet.launch(self._worker_job(nodes))
-        self.step("first answers")
+        self.step("first responses")
         await self.fleet.prepare(await aim(self.cluster, self.trial, self.namespace, service))
-        await self._under_traffic()
 
     async def _under_traffic(self) -> None:
         assert self.stage is not None
@@ -235,10 +218,10 @@ class OneTrial:
         assert self.stage is not None
         await anyio.sleep(self.trial.warmup_s)
         self.step(f"disruption: {self.scenario.name}")
-        self.phases["disrupt_start_ns"] = unix_ns()
+        self.phases["disrupt_start_ns"] = self.now_ns()
         with anyio.move_on_after(self.trial.timeout_s) as scope:
             await self.scenario.disrupt(self.stage)
-        self.phases["disrupt_end_ns"] = unix_ns()
+        self.phases["disrupt_end_ns"] = self.now_ns()
         if scope.cancelled_caught:
             raise TimedOut(f"{self.scenario.name} did not end in {self.trial.timeout_s:g} s", "raise --timeout")
         self.step("settling")
@@ -251,7 +234,7 @@ class OneTrial:
             while self.recorder.terminating:
                 await anyio.sleep(0.1)
         await anyio.sleep(self.trial.settle_s)
-        self.phases["settle_end_ns"] = unix_ns()
+        self.phases["settle_end_ns"] = self.now_ns()
 
     async def _make_namespace(self) -> None:
         try:
@@ -286,27 +269,32 @@ class OneTrial:
     async def _take_down(self) -> None:
         """Bounded, idempotent, complete: undo what left the namespace, then remove the namespace and wait for it.
 
-        Both outlast an API server that is away for a while; what could not be done in time is said with its remedy.
+        Both outlast an API server that is away for a while; what could not be done in time is named with its remedy.
         """
         self.step("taking down")
         deadline = anyio.current_time() + TEARDOWN_S
         if self.stage is not None:
-            self.problems += await self.stage.put_back(TEARDOWN_S)
-        if self.owns_namespace:
-            left_s = max(NAMESPACE_S, deadline - anyio.current_time())
-            with anyio.move_on_after(left_s) as scope:
-                try:
+            for problem in await self.stage.put_back(TEARDOWN_S):
+                self._note(problem)
+        if not self.owns_namespace:
+            return
+        left_s = max(NAMESPACE_S, deadline - anyio.current_time())
+        with anyio.move_on_after(left_s) as scope:
+            try:
+                if self.keep:
+                    await release_lease(self.cluster, self.namespace)
+                    self._note(
+                        f"namespace {self.namespace} is kept; `kubectl delete namespace {self.namespace}` or "
+                        "`hazd clean` removes it"
+                    )
+                else:
                     await remove_namespace(self.cluster, self.namespace)
-                except HazdError as error:
-                    self.problems.append(f"namespace {self.namespace} may be left: {error.message}")
-            if scope.cancelled_caught:
-                self.problems.append(f"namespace {self.namespace} was not gone after {left_s:.0f} s; see `hazd clean`")
-        for problem in self.problems:
-            self.observer(Progress("note", {"text": problem}))
+            except HazdError as error:
+                self._note(f"namespace {self.namespace} may be left: {error.message}")
+            except Exception as error:
+                self._note(f"namespace {self.namespace} may be left: {type(error).__name__}: {error}")
+        if scope.cancelled_caught:
+            self._note(f"namespace {self.namespace} was still there after {left_s:.0f} s; see `hazd clean`")
 
 
-def _only_cancelled(group: BaseExceptionGroup[BaseException]) -> bool:
-    return group.split(anyio.get_cancelled_exc_class())[1] is None
-
-
-__all__ = ["OneTrial", "namespace_of", "run_trials"]
+__all__ = ["OneTrial", "namespace_of"]

@@ -6,7 +6,7 @@ One Recorder a trial; it owns the background tasks that listen, and knows from w
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio
@@ -40,6 +40,7 @@ class Recorder:
         labels: Mapping[str, str],
         *,
         sample: bool,
+        now_ns: Callable[[], int] = unix_ns,
     ) -> None:
         self._cluster = cluster
         self._namespace = namespace
@@ -47,10 +48,10 @@ class Recorder:
         self._observer = observer
         self._labels = labels
         self.sample = sample
+        self._now_ns = now_ns
         self._followed: set[str] = set()
         self._following = 0
         self.pods: dict[str, dict[str, Any]] = {}
-        self.gone: dict[str, dict[str, Any]] = {}
         self.served: dict[str, dict[str, Any]] = {}
 
     def add(self, event: Event) -> None:
@@ -60,7 +61,7 @@ class Recorder:
             self._observer(Progress("event", {"text": str(event.detail.get("text", event.reason))}))
 
     def note(self, reason: str, text: str) -> None:
-        self.add(Event(unix_ns(), "hazd", Ref("Namespace", self._namespace), reason, detail={"text": text}))
+        self.add(Event(self._now_ns(), "hazd", Ref("Namespace", self._namespace), reason, detail={"text": text}))
 
     async def open(self, tasks: TaskGroup) -> None:
         """Start listening; returns once every watch has shown its first state."""
@@ -83,7 +84,7 @@ class Recorder:
         except HazdError as error:
             self.note("watch-lost", f"the watch of {kind} ended: {error.message}")
             self._writer.add_event(
-                Event(unix_ns(), "watch", Ref(kind, "", namespace), "GAP", detail={"error": error.message})
+                Event(self._now_ns(), "watch", Ref(kind, "", namespace), "GAP", detail={"error": error.message})
             )
 
     def _pod(self, event: Event, tasks: TaskGroup) -> None:
@@ -91,7 +92,6 @@ class Recorder:
         if not selects(self._labels, event.detail.get("labels")):
             return
         if event.reason == "DELETED":
-            self.gone[name] = dict(event.detail)
             self.pods.pop(name, None)
         else:
             self.pods[name] = dict(event.detail)
@@ -138,7 +138,7 @@ class Recorder:
                     self._line(pod, line)
         except HazdError as error:
             self._writer.add_event(
-                Event(unix_ns(), "hazd", pod, "log-lost", detail={"text": f"log of {pod.name}: {error.message}"})
+                Event(self._now_ns(), "hazd", pod, "log-lost", detail={"text": f"log of {pod.name}: {error.message}"})
             )
         finally:
             self._following -= 1
@@ -151,7 +151,7 @@ class Recorder:
             stated_ns, reason = int(fields["t_ns"]), str(fields["event"])
         except (ValueError, KeyError, TypeError):
             return
-        self._writer.add_event(Event(unix_ns(), "app", pod, reason, stated_ns, fields))
+        self._writer.add_event(Event(self._now_ns(), "app", pod, reason, stated_ns, fields))
         counts = self.served.setdefault(pod.name, {"served": 0, "preflight": 0, "final": False})
         counts["served"] = max(counts["served"], int(fields.get("served", 0)))
         counts["preflight"] = max(counts["preflight"], int(fields.get("preflight", 0)))

@@ -7,13 +7,22 @@ from hazd.errors import ClusterError
 
 _BUILT_IN = (
     *("Namespace", "Node", "Pod", "Service", "ConfigMap", "Secret", "ServiceAccount", "Event", "Deployment"),
-    *("ReplicaSet", "Job", "EndpointSlice", "PodDisruptionBudget", "HorizontalPodAutoscaler"),
+    *("ReplicaSet", "Job", "Lease", "EndpointSlice", "PodDisruptionBudget", "HorizontalPodAutoscaler"),
 )
 KINDS = {
     **{kind: BUILT_IN[kind] for kind in _BUILT_IN},
     "VerticalPodAutoscaler": Resource("VerticalPodAutoscaler", "autoscaling.k8s.io/v1", "verticalpodautoscalers"),
 }
-COUNTS_GENERATIONS = KINDS.keys() - {"Namespace", "Node", "Service", "ConfigMap", "Secret", "ServiceAccount", "Event"}
+COUNTS_GENERATIONS = KINDS.keys() - {
+    "Namespace",
+    "Node",
+    "Service",
+    "ConfigMap",
+    "Secret",
+    "ServiceAccount",
+    "Event",
+    "Lease",
+}
 """Kinds whose metadata.generation counts the changes of their spec."""
 
 

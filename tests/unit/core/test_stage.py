@@ -154,7 +154,7 @@ def test_an_api_server_that_stays_away_leaves_word_of_what_is_left() -> None:
         told: list[str] = []
         cluster.store.patch(Ref("Namespace", "t"), {"metadata": {"labels": {"app.kubernetes.io/managed-by": "hazd"}}})
         await clean_cluster(cluster, told.append)
-        assert {f"lab: node {first} put back", f"lab: node {third} started", "lab: namespace t removed"} <= set(told)
+        assert {f"lab: node {first} restored", f"lab: node {third} started", "lab: namespace t removed"} <= set(told)
         await anyio.sleep(20)
         assert untouched(cluster)
         told.clear()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections import deque
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazd.model import Progress
-from hazd.report.live import Lines, State, View, live_view, strip
+from hazd.report.live import Lines, State, States, View, live_view, strip
 
 
 class Clock:
@@ -71,7 +72,9 @@ def test_the_view_shows_counts_pods_and_the_rollout() -> None:
     state.take(Progress("step", {"text": "disruption: rollout"}), 2.0)
     state.take(Progress("event", {"text": "set image b"}), 3.0)
     console = Console(width=90, record=True, file=io.StringIO())
-    console.print(View(state))
+    states = States()
+    states.latest = state
+    console.print(View(states))
     text = console.export_text()
     for words in (
         "700 ok",
@@ -112,3 +115,53 @@ def test_a_single_failure_is_always_seen(values: list[tuple[int, int]], width: i
     foot = strip(bins, width)[-1]
     styles = ["red" in str(span.style) for span in foot.spans]
     assert styles == [failed > 0 for _, failed in values[-width:]]
+
+
+def begin(name: str) -> Progress:
+    return Progress("trial", {"name": name, "scenario": name, "fixes": [], "index": 1, "of": 2}, name)
+
+
+def counted(name: str, ok: int) -> Progress:
+    return replace(counts(ok, 0), trial=name)
+
+
+def test_trials_side_by_side_stay_apart() -> None:
+    """Each line names its trial while there are several, counts are each trial's own, one alone needs no name."""
+    clock, out = Clock(), io.StringIO()
+    lines = Lines(out, clock)
+    for name in ("drain", "scale"):
+        lines(begin(name))
+    lines(Progress("step", {"text": "warm-up"}, "drain"))
+    for number, name in ((10, "drain"), (700, "scale")):
+        clock.now += 1
+        lines(counted(name, number))
+        lines(Progress("pods", {"ready": 4}, name))
+    lines(Progress("trial-done", {"name": "drain"}, "drain"))
+    clock.now += 1
+    lines(Progress("step", {"text": "settling"}, "scale"))
+    text = [line.split(" s  ", 1)[1] for line in out.getvalue().splitlines()]
+    assert text[2:] == [
+        "[drain] warm-up",
+        "[drain] 10 ok, 0 failed",
+        "[scale] 700 ok, 0 failed",
+        "drain done: 10 ok, 0 failed",
+        "settling",
+    ]
+
+
+def test_the_picture_of_several_trials_has_a_row_for_each() -> None:
+    """Names, steps and counts of all that are under way; those that ended are no longer there."""
+    states = States()
+    for name in ("drain", "scale", "gone"):
+        states.take(begin(name), 1.0)
+        states.take(counted(name, 5), 2.0)
+    states.take(Progress("trial-done", {"name": "gone"}, "gone"), 3.0)
+    from rich.console import Console
+
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(View(states))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "2 trials at a time" in text
+    assert "drain with no fixes" in text
+    assert "scale with no fixes" in text
+    assert "gone" not in text
