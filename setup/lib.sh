@@ -20,3 +20,12 @@ packages() { # COMMAND=PACKAGE...: installs the packages whose command is missin
   install_packages "${missing[@]}" || { as_root apt-get update -qq && install_packages "${missing[@]}"; }
 }
 install_packages() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" > /dev/null; }
+
+install_venv() { # PYTHON: Debian keeps the venv module in a package of its own
+  local name
+  name=$(basename "$("$1" -c 'import sys; print(f"python{sys.version_info[0]}.{sys.version_info[1]}")')")-venv
+  command -v apt-get > /dev/null || die "$1 has no venv module: install it, or uv (https://docs.astral.sh/uv)"
+  ((EUID == 0)) || die "$1 has no venv module: as root, \`apt install $name\`, or put uv on PATH (https://docs.astral.sh/uv)"
+  say "installing Debian's $name"
+  install_packages "$name" 2> /dev/null || { as_root apt-get update -qq && install_packages "$name"; }
+}

@@ -35,7 +35,7 @@ def create(
     retain: Annotated[bool, typer.Option("--retain", help="Keep the nodes when creation fails.")] = False,
 ) -> None:
     """Create the kind cluster; nothing is installed, and your kubeconfig stays as it is."""
-    from hazd.cluster.kind import cluster as kind
+    from hazd.cluster.kind import lifecycle as kind
 
     async def work() -> str:
         return await kind.create(config=config, image=image, retain=retain, progress=_say)
@@ -46,7 +46,7 @@ def create(
 @group.command("status")
 def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False) -> None:
     """Show whether the kind cluster is there, and its state."""
-    from hazd.cluster.kind import cluster as kind
+    from hazd.cluster.kind import lifecycle as kind
 
     found = _go(kind.status)
     if as_json:
@@ -59,7 +59,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="For scripts.")]
 @group.command("delete")
 def delete() -> None:
     """Delete the kind cluster; the node image and caches stay."""
-    from hazd.cluster.kind import cluster as kind
+    from hazd.cluster.kind import lifecycle as kind
 
     async def work() -> None:
         await kind.delete(progress=_say)

@@ -125,15 +125,17 @@ def _report_unless_closed(folder: Path, *, as_json: bool) -> dict[str, Any]:
 
 
 def report(folder: Path, *, as_json: bool) -> dict[str, Any]:
-    """Analyse a run's folder, write its report, print the summary; returns it."""
+    """Analyse a run's folder, print the summary, write its report; returns the summary.
+
+    A reader gets the verdict before the charts are drawn; a script, which goes on to the files, gets it after.
+    """
     from hazd.report import build, console
 
-    summary = build(folder)
     if as_json:
+        summary = build(folder)
         typer.echo(json.dumps(summary, indent=2))
-    else:
-        console.show(summary, folder)
-    return summary
+        return summary
+    return build(folder, judged=lambda summary: console.show(summary, folder))
 
 
 @dataclass

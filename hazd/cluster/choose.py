@@ -65,15 +65,15 @@ async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) 
 
     A newcomer's first command must not turn into a quarter of an hour of compiling (docs/adr/0010).
     """
-    from hazd.cluster.kind import cluster as kind
+    from hazd.cluster.kind import lifecycle as kind
     from hazd.cluster.lab import lab_problem
 
-    slow = ""
+    slow = None
     try:
         if await kind.running():
             return await _kind(progress), "hazd's kind cluster, because it is running"
-        lacking = await kind.unusable()
-        slow = "" if lacking else await kind.slow_to_make()
+        lacking = await kind.why_not_usable()
+        slow = None if lacking else await kind.why_not_quick()
     except EnvironmentProblem as problem:
         lacking = problem.message
     if not lacking and not slow:
@@ -91,11 +91,13 @@ async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) 
 
 
 async def _kind(progress: Callable[[str], None]) -> Cluster:
-    from hazd.cluster.kind import cluster as kind
+    from hazd.cluster.kind import lifecycle as kind
 
     if not await kind.running():
         await kind.create(progress=progress)
-    cluster: Cluster = kind.KindCluster(progress=progress)
+    from hazd.cluster.kind.cluster import KindCluster
+
+    cluster: Cluster = KindCluster(progress=progress)
     return cluster
 
 

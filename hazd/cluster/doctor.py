@@ -109,7 +109,7 @@ def _kubectl() -> Check:
 
 
 async def _node_image() -> Check:
-    from hazd.cluster.kind.cluster import local_images
+    from hazd.cluster.kind.lifecycle import local_images
 
     if images := await local_images():
         return Check("node image", True, f"{images[0]} is here", needed_by=("kind",))

@@ -6,6 +6,7 @@ nothing themselves: the numbers are analysis', the words and pictures are these 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 SUMMARY_FILE, HTML_FILE, MARKDOWN_FILE, JUNIT_FILE = "summary.json", "report.html", "summary.md", "junit.xml"
 
 
-def build(run_folder: Path, *, patch: str = "") -> dict[str, Any]:
+def _unheard(summary: dict[str, Any]) -> None:
+    return
+
+
+def build(run_folder: Path, *, patch: str = "", judged: Callable[[dict[str, Any]], None] = _unheard) -> dict[str, Any]:
     """Analyse a run and write its report into its folder; returns the summary. patch: a unified diff to show, by
-    default that of the passing trial with the fewest fixes.
+    default that of the passing trial with the fewest fixes. judged: is called with the summary before the charts are
+    drawn, which takes seconds in which a user would wait for the verdict.
 
     Idempotent. Raises JournalError when the folder is no run. A trial that never began is named under `not_run`.
     """
@@ -26,6 +32,7 @@ def build(run_folder: Path, *, patch: str = "") -> dict[str, Any]:
     summary, results = read(run_folder)
     write_json(run_folder / SUMMARY_FILE, summary)
     _write_words(run_folder, summary)
+    judged(summary)
     pictures, charts = _draw(run_folder, results)
     from hazd.report import html
 

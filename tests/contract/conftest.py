@@ -31,7 +31,7 @@ async def _choose(kind: str, config: pytest.Config) -> Cluster:
         cluster, _ = await open_cluster(f"context:{config.getoption('--context')}", image=image)
         return cluster
     if kind == "kind":
-        from hazd.cluster.kind.cluster import running
+        from hazd.cluster.kind.state import running
 
         if not await running():
             raise EnvironmentProblem("no kind cluster of hazd's is running", "`hazd cluster create`")

@@ -1,4 +1,4 @@
-"""hazd's own kind cluster: made, found, found dead, made anew, deleted, and never in the user's kubeconfig."""
+"""hazd's own kind cluster: created, found, found dead, recreated, deleted, and never in the user's kubeconfig."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hazd.cluster.kind import cluster as kind
+from hazd.cluster.kind import lifecycle as kind
+from hazd.cluster.kind.cluster import KindCluster
+from hazd.cluster.kind.state import NAME, kubeconfig_path
 from tests.e2e.hazd_command import hazd
 
 THROWAWAY = "hazd-e2e"
@@ -47,9 +49,9 @@ def test_creating_what_runs_changes_nothing(monkeypatch: pytest.MonkeyPatch, tmp
     mine = tmp_path / "config"
     mine.write_text("not even YAML: [")
     monkeypatch.setenv("KUBECONFIG", str(mine))
-    before = containers(kind.NAME)
+    before = containers(NAME)
     assert hazd("cluster", "create").returncode == 0
-    assert containers(kind.NAME) == before
+    assert containers(NAME) == before
     assert mine.read_text() == "not even YAML: ["
     status = json.loads(hazd("cluster", "status", "--json").stdout)
     assert status["state"] == "running"
@@ -65,7 +67,7 @@ def test_images_are_built_and_loaded_once() -> None:
     async def twice() -> None:
         for _ in range(2):
             said.clear()
-            async with kind.KindCluster(progress=said.append) as cluster:
+            async with KindCluster(progress=said.append) as cluster:
                 images = await cluster.images()
                 assert images.app != images.app_next
 
@@ -89,8 +91,8 @@ def test_a_dead_cluster_is_seen_and_made_anew() -> None:
 
     try:
         anyio.run(life)
-        assert any("making it anew" in line for line in said)
+        assert any("recreating it" in line for line in said)
     finally:
         anyio.run(kind.delete, THROWAWAY)
     assert containers(THROWAWAY) == []
-    assert not kind.kubeconfig_path(THROWAWAY).exists()
+    assert not kubeconfig_path(THROWAWAY).exists()

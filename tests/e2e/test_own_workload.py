@@ -8,7 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from hazd.cluster.kind import cluster as kind
+from hazd.cluster.kind import state
+from hazd.cluster.kind.cluster import KindCluster
 from hazd.cluster.port import Images
 from hazd.journal import read_trial
 from tests.e2e.hazd_command import hazd, run_decided
@@ -46,7 +47,7 @@ spec: {{type: NodePort, selector: {{name: shop}}, ports: [{{port: 8080, targetPo
 @pytest.fixture
 def images(kind_cluster: None) -> Images:
     async def look() -> Images:
-        async with kind.KindCluster() as cluster:
+        async with KindCluster() as cluster:
             return await cluster.images()
 
     return anyio.run(look)
@@ -71,7 +72,7 @@ def test_its_rolling_update_loses_requests_and_with_the_fixes_none(images: Image
     assert fixed["verdict"] == "PASS", (fixed["reasons"], fixed["causes"])
     record = read_trial(tmp_path / summary["run"] / "trials" / fixed["name"])
     assert "set-image" in {event.reason for event in record.events if event.source == "stage"}
-    left = ["docker", "exec", f"{kind.NAME}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
+    left = ["docker", "exec", f"{state.NAME}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
     spaces = subprocess.run([*left, "get", "ns", "-o", "name"], capture_output=True, text=True, check=True).stdout
     assert "namespace/shop" not in spaces
     assert "rollout" not in spaces

@@ -11,7 +11,8 @@ from typing import Any
 import anyio
 import pytest
 
-from hazd.cluster.kind import cluster as kind
+from hazd.cluster.kind import state
+from hazd.cluster.kind.cluster import KindCluster
 from hazd.journal import read_trial
 from hazd.model import TrialRecord
 from tests.e2e.hazd_command import hazd, run_decided, run_json
@@ -106,14 +107,14 @@ def kind_as_a_context(kind_cluster: None, monkeypatch: pytest.MonkeyPatch) -> It
     """hazd's kind cluster by its kubeconfig context, as if it were a user's; the image's name. No node stays paused."""
 
     async def image() -> str:
-        async with kind.KindCluster() as cluster:
+        async with KindCluster() as cluster:
             return (await cluster.images()).app
 
-    monkeypatch.setenv("KUBECONFIG", str(kind.kubeconfig_path()))
+    monkeypatch.setenv("KUBECONFIG", str(state.kubeconfig_path()))
     yield anyio.run(image)
     nodes = subprocess.run(["docker", "ps", "--format", "{{.Names}}"], capture_output=True, text=True, check=True)
     for name in nodes.stdout.split():
-        if name.startswith(f"{kind.NAME}-worker"):
+        if name.startswith(f"{state.NAME}-worker"):
             subprocess.run(["docker", "unpause", name], capture_output=True, check=False)
     assert hazd("cluster", "create").returncode == 0
 
@@ -126,12 +127,12 @@ def test_a_node_of_a_context_goes_and_comes_back_by_command(
 ) -> None:
     """--node-command stops and starts it, the loss is there, and nothing is left: neither a mark nor a namespace."""
     command = "case {action} in stop) docker pause {node};; start) docker unpause {node};; esac"
-    args = ("run", "node-failure", "--cluster", f"context:{kind.context_name()}", "--image", kind_as_a_context)
+    args = ("run", "node-failure", "--cluster", f"context:{state.context_name()}", "--image", kind_as_a_context)
     (trial,) = answered(tmp_path, *args, "--node-command", command, "--rate", "50", "--replicas", "2")
     reasons = [reason for reason, _ in stage_events(tmp_path, trial)]
     assert [each for each in reasons if each in ("stop-node", "start-node")] == ["stop-node", "start-node"]
     assert trial["requests"]["failed"] > 0
-    asked = ["docker", "exec", f"{kind.NAME}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
+    asked = ["docker", "exec", f"{state.NAME}-control-plane", "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
     found = subprocess.run([*asked, "get", "nodes", "-o", "json"], capture_output=True, text=True, check=True).stdout
     notes = [note for node in json.loads(found)["items"] for note in node["metadata"].get("annotations") or {}]
     assert not [note for note in notes if note.startswith("hazd.dev/")]

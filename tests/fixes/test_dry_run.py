@@ -16,7 +16,7 @@ from tests.fixes.cases import Case, all_cases
 def kubectl(request: pytest.FixtureRequest) -> list[str]:
     """kubectl with the kubeconfig of hazd's running kind cluster; skipped with the reason where there is none."""
     try:
-        from hazd.cluster.kind.cluster import kubeconfig_path, running
+        from hazd.cluster.kind.state import kubeconfig_path, running
         from hazd.cluster.process import find
 
         program = find("kubectl")

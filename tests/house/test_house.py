@@ -56,6 +56,18 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
 
+def test_a_lab_run_loads_nothing_heavy_before_traffic_starts() -> None:
+    """From the options to the disruption: what only reports need is loaded after it, where it delays no request."""
+    code = (
+        "import sys\n"
+        "import hazd.cli.run, hazd.cli.conduct, hazd.cluster.choose, hazd.cluster.kind.lifecycle, hazd.report.live\n"
+        "import hazd.fixes, hazd.plan, hazd.trial.order, hazd.scenario, hazd.cluster.lab.cluster\n"
+        f"print('LOADED', sorted({set(HEAVY) - {'anyio', 'rich'}!r} & {{name.split('.')[0] for name in sys.modules}}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
 def commands() -> list[str]:
     import hazd.cli
     import hazd.cli.cluster

@@ -8,7 +8,7 @@ import pytest
 
 from hazd.cluster import lab
 from hazd.cluster.choose import open_cluster
-from hazd.cluster.kind import cluster as kind
+from hazd.cluster.kind import lifecycle as kind
 from hazd.cluster.kind import registry
 from hazd.errors import EnvironmentProblem, UsageError
 
@@ -54,7 +54,7 @@ def _with_docker_but_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr(kind, "running", no)
-    monkeypatch.setattr(kind, "unusable", nothing)
+    monkeypatch.setattr(kind, "why_not_usable", nothing)
     monkeypatch.setattr(kind, "local_images", none)
     monkeypatch.setattr(registry, "answers", no)
 
@@ -81,7 +81,7 @@ async def test_auto_builds_where_the_lab_cannot_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(lab, "lab_problem", lambda: problem, raising=False)
     monkeypatch.setattr(kind, "create", create)
     # The real one reads the kubeconfig that only a cluster that was made has.
-    monkeypatch.setattr(kind, "KindCluster", lambda **_: None)
+    monkeypatch.setattr("hazd.cluster.kind.cluster.KindCluster", lambda **_: None)
     _, why = await open_cluster("auto")
     assert made == ["kind"]
     assert "cannot make namespaces" in why

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from hazd.cluster.doctor import Check, usable
-from hazd.cluster.kind import cluster as kind
 from hazd.cluster.kind import images as container
+from hazd.cluster.kind import lifecycle as kind
 from hazd.cluster.kind import state as kind_state
 from hazd.cluster.kind.registry import asked_hosts
 
