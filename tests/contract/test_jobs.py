@@ -43,7 +43,7 @@ def job(namespace: str, image: str, count: int, on_sigterm: str = "exit", **spec
 async def test_the_pods_of_an_indexed_job_come_up_with_their_indexes(
     cluster: Cluster, namespace: str, images: Images
 ) -> None:
-    """Each index once, told to the pod and to its process; the Job is listed, counts them, and takes them along."""
+    """Each index once, in annotation and environment; the Job is listed, counts its pods and is deleted with them."""
     await cluster.create(job(namespace, images.app, 3))
     pods = await all_ready(cluster, namespace, JOB, 3)
     assert sorted(map(index_of, pods)) == [0, 1, 2]
@@ -73,7 +73,7 @@ async def test_a_lost_pod_is_not_replaced_and_takes_no_other_along(
 ) -> None:
     """backoffLimitPerIndex 0: the index has failed for good, the rest run on as they were.
 
-    The app is deaf to SIGTERM: one that exits with 0 would have completed its index, deleted or not.
+    The app ignores SIGTERM: one that exits with 0 would have completed its index, deleted or not.
     """
     await cluster.create(job(namespace, images.app, 2, on_sigterm="ignore"))
     pods = await all_ready(cluster, namespace, JOB, 2)
@@ -85,7 +85,7 @@ async def test_a_lost_pod_is_not_replaced_and_takes_no_other_along(
         return bool(status.get("failed") == 1 and status.get("failedIndexes") == "0")
 
     await until("the Job to count the failure", noted)
-    await anyio.sleep(2)  # nothing tells that something will not be made: this long it would have taken at most
+    await anyio.sleep(2)  # nothing reports that something will not be created: it would have taken at most this long
     left = await cluster.list("Pod", namespace, f"app={JOB}")
     assert [item["metadata"]["uid"] for item in left if is_ready(item)] == [second["metadata"]["uid"]]
     assert {item["metadata"]["uid"] for item in left} <= {first["metadata"]["uid"], second["metadata"]["uid"]}

@@ -165,7 +165,7 @@ async def test_a_log_is_whole_from_the_first_to_the_last_line(cluster: Cluster, 
 
 
 async def test_the_log_of_nobody_is_not_found(cluster: Cluster, namespace: str) -> None:
-    """A mistyped name does not wait for ever."""
+    """A mistyped name does not wait forever."""
     with pytest.raises(NotFound, match="nobody"):
         async with cluster.logs(Ref("Pod", "nobody", namespace)) as lines:
             await anext(lines)

@@ -210,7 +210,7 @@ async def test_a_budget_blocks_an_eviction_until_it_allows_it(cluster: Cluster, 
 
 
 async def test_evicting_nobody_is_not_found(cluster: Cluster, namespace: str) -> None:
-    """A drain must be able to tell a pod that is gone from one that is protected."""
+    """A drain must be able to distinguish a deleted pod from a protected one."""
     with pytest.raises(NotFound, match="nobody"):
         await cluster.evict(Ref("Pod", "nobody", namespace))
 

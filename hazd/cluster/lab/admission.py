@@ -247,7 +247,7 @@ class Rules:
             try:
                 int_or_percent(spec[name], 1, round_up=True)
             except UsageError:
-                raise _invalid(obj, f"spec.{name}", spec[name], "a whole number from 0, or a percentage") from None
+                raise _invalid(obj, f"spec.{name}", spec[name], "an integer from 0, or a percentage") from None
 
     def _check_horizontalpodautoscaler(self, obj: Manifest, old: Manifest | None, subresource: str) -> None:
         spec = obj["spec"]

@@ -1,6 +1,6 @@
-"""`hazd clean` for labs: ends the processes and removes the files of every lab whose hazd is gone.
+"""`hazd clean` for labs: ends the processes and removes the files of every lab whose hazd has ended.
 
-A lab's namespaces, links and rules vanish with its last process, so there is nothing else to remove.
+A lab's namespaces, links and rules are freed with its last process, so there is nothing else to remove.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ class LabCluster:
         try:
             return await self.plant.machine.request(obj["spec"]["nodeName"], address, request, timeout_s)
         except TimeoutError:
-            raise ClusterError(f"{pod} port {port}: no answer in {timeout_s:g} s") from None
+            raise ClusterError(f"{pod} port {port}: no response in {timeout_s:g} s") from None
         except OSError as problem:
             raise ClusterError(f"{pod} port {port}: {problem.strerror or problem}") from problem
 

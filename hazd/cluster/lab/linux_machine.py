@@ -58,7 +58,7 @@ class LinuxMachine:
         self.preload = tuple(preload)
         self.process: subprocess.Popen[bytes] | None = None
         self._exits: dict[str, Exit] = {}
-        self._answers: dict[int, tuple[anyio.Event, list[Any]]] = {}
+        self._responses: dict[int, tuple[anyio.Event, list[Any]]] = {}
         self._number = 0
         self._lifeline = -1
         self._sending = anyio.Lock()
@@ -129,7 +129,7 @@ class LinuxMachine:
                 self.process.wait()
 
     async def listen(self) -> None:
-        """Hand answers and exits on until cancelled. Raises MachineGone when the server is."""
+        """Distribute responses and exits until cancelled. Raises MachineGone when the server has ended."""
         try:
             while True:
                 await anyio.wait_readable(self._sock)
@@ -139,9 +139,9 @@ class LinuxMachine:
                         if got is None:
                             raise MachineGone(f"the lab's server ended: {self._said()}")
                         self._heard(*got)
-        finally:  # from here on nobody hears answers: whoever waits for one, shielded or not, must not wait for ever
+        finally:  # no response arrives any more: whoever waits for one, shielded or not, must not wait forever
             self._lost = self._said() or "the lab has ended"
-            for event, _ in self._answers.values():
+            for event, _ in self._responses.values():
                 event.set()
 
     def _heard(self, message: dict[str, Any], fds: list[int]) -> None:
@@ -150,8 +150,8 @@ class LinuxMachine:
             if ended is not None:
                 ended.code, ended.signal = message["code"], message["signal"]
                 ended.done.set()
-        elif message.get("id") in self._answers:
-            event, slot = self._answers[message["id"]]
+        elif message.get("id") in self._responses:
+            event, slot = self._responses[message["id"]]
             slot.extend((message, fds))
             event.set()
         else:  # whoever asked was cancelled
@@ -167,7 +167,7 @@ class LinuxMachine:
             await self._give_up()
         self._number += 1
         number = self._number
-        event, slot = self._answers[number] = anyio.Event(), []
+        event, slot = self._responses[number] = anyio.Event(), []
         try:
             async with self._sending:
                 while True:
@@ -178,7 +178,7 @@ class LinuxMachine:
                         await anyio.wait_writable(self._sock)
             await event.wait()
         finally:
-            del self._answers[number]
+            del self._responses[number]
         if not slot:
             await self._give_up()
         message, fds = slot
@@ -205,7 +205,7 @@ class LinuxMachine:
         await self._ask("remove_pod", uid=uid)
 
     async def run(self, command: Command) -> Exit:
-        """Start a process; the answer's `done` is set when it has ended."""
+        """Start a process; the result's `done` is set when it has ended."""
         ended = Exit()
         async with self._starting:
             self._exits[command.container] = ended
@@ -233,8 +233,8 @@ class LinuxMachine:
         await self._ask("rules", node=node, ports=[astuple(port) for port in ports])
 
     async def cpu_ns(self) -> dict[str, int]:
-        answer, _ = await self._ask("cpu")
-        return dict(answer["cpu_ns"])
+        response, _ = await self._ask("cpu")
+        return dict(response["cpu_ns"])
 
     async def _socket(self, place: str) -> socket.socket:
         _, fds = await self._ask("socket", place=place)

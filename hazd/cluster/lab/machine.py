@@ -33,7 +33,7 @@ class NodeNet:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One process to start: in which namespace (a pod's uid or a node's name), and where its output goes."""
+    """One process to start: in which namespace (a pod's uid or a node's name), and where its output is written."""
 
     container: str
     place: str
@@ -47,7 +47,7 @@ class Command:
 
 @dataclass(slots=True)
 class Exit:
-    """How a container's first process ended: exit code as a shell tells it (128 + signal)."""
+    """How a container's first process ended: exit code as a shell reports it (128 + signal)."""
 
     code: int = 0
     signal: int = 0

@@ -1,6 +1,6 @@
 """The lab's parameters: every delay that a real cluster has by nature, with its default and where that comes from.
 
-"FACTS" and "kind" mean measured on kind v1.34.4 with kube-proxy in iptables mode, on a busy machine of two cores; the
+"kind" means measured on kind v1.34.4 with kube-proxy in iptables mode, on a busy machine of two cores; the
 rest are constants of Kubernetes 1.34.
 """
 
@@ -38,9 +38,9 @@ class LabOptions:
     """Pods a node takes (Kubernetes' own default is 110; a /24 of addresses ends at 253)."""
 
     propagation_delay_s: float = 0.0
-    """EndpointSlice written -> a node's proxy has seen it. Near 0 on a small cluster; seconds on thousands of nodes."""
+    """EndpointSlice written -> a node's proxy sees it. Near 0 on a small cluster; seconds on thousands of nodes."""
     endpoint_delay_s: float = 0.1
-    """Pod changed -> EndpointSlice written (FACTS: about 0.1 s after the deletion)."""
+    """Pod changed -> EndpointSlice written (kind: about 0.1 s after the deletion)."""
     min_sync_period_s: float = 1.0
     """A proxy's rules change at most once per this time, on each node with its own phase (kube-proxy's default)."""
     controller_delay_s: float = 0.03
@@ -50,16 +50,16 @@ class LabOptions:
     relist_period_s: float = 1.0
     """The kubelet notices that a container started or died at most this much later (genericPlegRelistPeriod)."""
     sandbox_stop_s: float = 0.05
-    """Last process gone -> pod IP gone (FACTS: 13 refused of 300/s over 4 pods, so about 45 ms each)."""
+    """Last process ended -> pod IP removed (kind: 13 refused of 300/s over 4 pods, so about 45 ms each)."""
     pod_status_s: float = 0.3
-    """Pod IP gone -> its terminal phase is in the API (kind: 0.2 to 0.6 s after the exit)."""
+    """Pod IP removed -> its terminal phase is in the API (kind: 0.2 to 0.6 s after the exit)."""
     pod_removal_s: float = 0.5
     """Terminal phase -> the Pod object is removed from the API (kind: 0.3 to 0.6 s)."""
     restart_backoff_s: float = 10.0
     """First CrashLoopBackOff; doubles up to 300 s, forgotten after 600 s of running (kubelet)."""
 
     node_monitor_grace_s: float = 40.0
-    """Node silent -> Ready=Unknown (kube-controller-manager --node-monitor-grace-period)."""
+    """Last heartbeat -> Ready=Unknown (kube-controller-manager --node-monitor-grace-period)."""
     toleration_s: float = 300.0
     """tolerationSeconds that admission adds for not-ready and unreachable (DefaultTolerationSeconds)."""
     node_boot_s: float = 2.0

@@ -99,12 +99,12 @@ class Plant:
             kubelet = self.kubelets.pop(name, None)
             if kubelet is None:
                 return
-            self.nodes.fall_silent(name)
+            self.nodes.stop_heartbeat(name)
             self.proxies.pop(name).stop()
             await kubelet.power_off()
 
     async def start_node(self, name: str) -> None:
-        """Power on; the kubelet reports after node_boot_s and starts again what is still bound to it."""
+        """Power on; the kubelet reports after node_boot_s and restarts what is still bound to it."""
         async with self._power:
             if name in self.kubelets:
                 return
@@ -113,7 +113,7 @@ class Plant:
 
 
 async def _guarded(work: Callable[[], Awaitable[None]]) -> None:
-    """A loop that fails is a bug: the whole lab ends with its words instead of going on without that loop."""
+    """A loop that fails is a bug: the whole lab ends with its error instead of running without that loop."""
     try:
         await work()
     except Exception as problem:

@@ -35,12 +35,12 @@ def start_time(pid: int) -> int | None:
 
 
 def make() -> Path:
-    """A new lab's folder, owned by this process. Raises EnvironmentProblem when somebody else sits on the name."""
+    """A new lab's folder, owned by this process. Raises EnvironmentProblem when the name is another user's."""
     home = base()
     home.mkdir(mode=0o700, exist_ok=True)
     info = home.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
-        raise EnvironmentProblem(f"{home} belongs to somebody else", "remove it, or set TMPDIR")
+        raise EnvironmentProblem(f"{home} belongs to another user", "remove it, or set TMPDIR")
     folder = home / uuid.uuid4().hex[:12]
     folder.mkdir(mode=0o700)
     write_owner(folder, None)

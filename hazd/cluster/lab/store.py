@@ -1,7 +1,7 @@
 """The API server and etcd of the lab, in memory: Kubernetes-shaped objects, versions, deletion, change notices.
 
-Everything here is synchronous, so one call is one transaction. Objects handed out are shared: nobody changes them in
-place; the port copies at its border. Defaulting and validation are in `admission`.
+Everything here is synchronous, so one call is one transaction. Objects that are returned are shared and never changed
+in place; the port copies at its border. Defaulting and validation are in `admission`.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ class Store:
             return
         where = self.find(Ref("Namespace", namespace))
         if where is None or "deletionTimestamp" in where["metadata"]:
-            return  # events about what goes with its namespace are lost on a real cluster, too
+            return  # events in a terminating namespace are lost on a real cluster, too
         made = self.create(
             {
                 "apiVersion": "v1",

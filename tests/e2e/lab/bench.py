@@ -1,4 +1,4 @@
-"""A lab with short delays, a tiny server for its pods, and words to ask it with."""
+"""A lab with short delays, a tiny server for its pods, and helpers to send it requests."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ async def until(what: str, holds: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def listening(lab: LabCluster, *names: str) -> list[Manifest]:
-    async def answers() -> list[Manifest]:
+    async def respond() -> list[Manifest]:
         pods = [await lab.get(Ref("Pod", name, "t")) for name in names]
         if not all(map(is_ready, pods)):
             return []
@@ -70,7 +70,7 @@ async def listening(lab: LabCluster, *names: str) -> list[Manifest]:
                 return []
         return pods
 
-    found: list[Manifest] = await until(f"{names} listen", answers)
+    found: list[Manifest] = await until(f"{names} listen", respond)
     return found
 
 

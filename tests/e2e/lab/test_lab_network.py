@@ -1,4 +1,4 @@
-"""What only the kernel can answer: errnos, rules that nft accepts, connections that outlive them, nodes that vanish."""
+"""What only the kernel can show: errnos, rules that it accepts, connections that outlive them, nodes that stop."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_service_leads_to_its_pods_from_every_node_and_pod(lab: LabClust
         return {await ask(lab, place, address) for _ in range(20)} == {"one", "two"}
 
     for place in places:
-        await until(f"both pods answer at {place}", lambda place=place: both(place))  # type: ignore[misc]
+        await until(f"both pods respond at {place}", lambda place=place: both(place))  # type: ignore[misc]
     assert await ask(lab, "x-worker", pods[0]["status"]["podIP"], 8081) == "ECONNREFUSED"
     await lab.delete(Ref("Service", "web", "t"))
 
@@ -48,7 +48,7 @@ async def test_a_service_leads_to_its_pods_from_every_node_and_pod(lab: LabClust
     await until("the rules forget the service", unknown)
 
 
-async def test_a_vanished_pod_address_has_no_route(lab: LabCluster) -> None:
+async def test_a_deleted_pods_address_has_no_route(lab: LabCluster) -> None:
     """After the pod's end the node asks by ARP in vain: EHOSTUNREACH, from a fresh neighbour's view."""
     await lab.create(pod("one"))
     [one] = await listening(lab, "one")
@@ -59,13 +59,13 @@ async def test_a_vanished_pod_address_has_no_route(lab: LabCluster) -> None:
 
     await until("the pod to be gone", gone)
     address = one["status"]["podIP"]
-    beside = address.rpartition(".")[0] + ".200"  # never was anybody: no neighbour entry that could be stale
+    beside = address.rpartition(".")[0] + ".200"  # never a pod's: no neighbour entry that could be stale
     assert await ask(lab, "x-worker2", beside, 8080) == "EHOSTUNREACH"
     assert await ask(lab, "x-worker", address, 8080) in ("EHOSTUNREACH", "timeout")
 
 
-async def test_a_standing_connection_survives_a_change_of_rules(lab: LabCluster) -> None:
-    """Conntrack keeps what stands: a pod that has left the rules still answers on an old connection."""
+async def test_an_established_connection_survives_a_change_of_rules(lab: LabCluster) -> None:
+    """Conntrack keeps it: a pod that is no longer in the rules still responds on an established connection."""
     echo = (
         "import socket,threading\n"
         "def serve(c):\n"
@@ -99,7 +99,7 @@ async def test_a_standing_connection_survives_a_change_of_rules(lab: LabCluster)
         assert sock.recv(99) == b"still there"
 
 
-async def test_a_stopped_node_answers_nobody_and_comes_back(lab: LabCluster) -> None:
+async def test_a_stopped_node_is_silent_and_comes_back(lab: LabCluster) -> None:
     """Power off: no FIN, no RST, no route in the end; its pods run again after power on, under a new address."""
     await lab.create(pod("one"))
     await lab.create(pod("two", node="x-worker2"))

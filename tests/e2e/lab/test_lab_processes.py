@@ -20,22 +20,22 @@ async def test_process_one_sees_sigterm_only_with_a_handler(lab: LabCluster) -> 
     handler = (
         "import signal,sys,time\nsignal.signal(15,lambda *_:sys.exit(7))\nprint('up',flush=True)\ntime.sleep(99)\n"
     )
-    await lab.create(pod("deaf", "import time\nprint('up',flush=True)\ntime.sleep(99)\n"))
-    await lab.create(pod("polite", handler))
+    await lab.create(pod("ignores", "import time\nprint('up',flush=True)\ntime.sleep(99)\n"))
+    await lab.create(pod("handles", handler))
     codes: dict[str, int] = {}
     async with lab.watch("Pod", "t") as events:
-        for name in ("deaf", "polite"):
+        for name in ("ignores", "handles"):
             async with lab.logs(Ref("Pod", name, "t")) as lines:
                 assert await anext(lines) == "up"
             await lab.delete(Ref("Pod", name, "t"))
         with anyio.fail_after(30):
             async for event in events:
-                told = (event.detail.get("status", {}).get("containerStatuses") or [{}])[0]
+                status = (event.detail.get("status", {}).get("containerStatuses") or [{}])[0]
                 if event.reason == "DELETED":
-                    codes[event.ref.name] = told["state"]["terminated"]["exitCode"]
+                    codes[event.ref.name] = status["state"]["terminated"]["exitCode"]
                 if len(codes) == 2:
                     break
-    assert codes == {"deaf": 137, "polite": 7}
+    assert codes == {"ignores": 137, "handles": 7}
 
 
 async def test_a_containers_children_die_with_it(lab: LabCluster) -> None:
@@ -83,7 +83,7 @@ async def test_an_empty_dir_is_where_the_arguments_say(lab: LabCluster) -> None:
 
 
 async def test_hooks_and_exec_probes_run_beside_the_container(lab: LabCluster) -> None:
-    """An exec probe decides readiness; a preStop command that fails is told."""
+    """An exec probe decides readiness; a preStop command that fails is reported."""
     doc = pod("hooked")
     doc["spec"]["containers"][0] |= {
         "readinessProbe": {"exec": {"command": ["sh", "-c", 'test "$POD_NAME" = hooked']}, "periodSeconds": 1},
@@ -93,10 +93,10 @@ async def test_hooks_and_exec_probes_run_beside_the_container(lab: LabCluster) -
     await listening(lab, "hooked")
     await lab.delete(Ref("Pod", "hooked", "t"))
 
-    async def told() -> bool:
+    async def reported() -> bool:
         return "FailedPreStopHook" in {each["reason"] for each in await lab.list("Event", "t")}
 
-    await until("FailedPreStopHook is told", told)
+    await until("FailedPreStopHook is reported", reported)
 
 
 async def test_cpu_time_is_the_processes_own(lab: LabCluster) -> None:
@@ -109,4 +109,4 @@ async def test_cpu_time_is_the_processes_own(lab: LabCluster) -> None:
         uids = {name: (await lab.get(Ref("Pod", name, "t")))["metadata"]["uid"] for name in ("busy", "idle")}
         return used.get(uids["busy"], 0) > 0.3e9 and used.get(uids["idle"], 1e9) < 0.3e9
 
-    await until("the CPU time to tell them apart", spent)
+    await until("the CPU time to differ", spent)

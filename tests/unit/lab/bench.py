@@ -1,6 +1,6 @@
 """A lab in virtual time: the real store, controllers, kubelets and proxies over a machine that only pretends.
 
-What a container does is told by its environment: LISTEN_S (seconds until it listens), TERM_S (seconds from SIGTERM to
+What a container does is set by its environment: LISTEN_S (seconds until it listens), TERM_S (seconds from SIGTERM to
 its exit; absent: it ignores SIGTERM), EXIT_S and CODE (it ends by itself), CPU (cores it burns).
 """
 
@@ -39,42 +39,42 @@ class Process:
 
 
 class PretendMachine:
-    """Implements hazd.cluster.lab.machine.Machine; `told` lists what happened as (seconds, what, whom)."""
+    """Implements hazd.cluster.lab.machine.Machine; `log` lists what happened as (seconds, what, whom)."""
 
     def __init__(self, tasks: TaskGroup) -> None:
         self.tasks = tasks
         self.processes: dict[str, Process] = {}
         self.addresses: dict[str, str] = {}
         self.rules_of: dict[str, list[tuple[float, Sequence[ServicePort]]]] = {}
-        self.told: list[tuple[float, str, str]] = []
+        self.log: list[tuple[float, str, str]] = []
 
-    def tell(self, what: str, whom: str) -> None:
-        self.told.append((anyio.current_time(), what, whom))
+    def note(self, what: str, whom: str) -> None:
+        self.log.append((anyio.current_time(), what, whom))
 
     def times(self, what: str) -> list[float]:
-        return [at for at, told, _ in self.told if told == what]
+        return [at for at, each, _ in self.log if each == what]
 
     async def add_node(self, node: NodeNet, peers: Sequence[NodeNet]) -> None:
-        self.tell("add-node", node.name)
+        self.note("add-node", node.name)
 
     async def cut(self, node: str) -> None:
-        self.tell("cut", node)
+        self.note("cut", node)
 
     async def remove_node(self, node: str) -> None:
-        self.tell("remove-node", node)
+        self.note("remove-node", node)
 
     async def add_pod(self, uid: str, node: NodeNet, address: str) -> None:
         self.addresses[address] = uid
 
     async def remove_pod(self, uid: str) -> None:
-        self.tell("remove-pod", uid)
+        self.note("remove-pod", uid)
         self.addresses = {address: owner for address, owner in self.addresses.items() if owner != uid}
 
     async def run(self, command: Command) -> Exit:
         if command.argv[0] == "missing":
             raise OSError(0, 'exec: "missing": executable file not found in $PATH')
         process = self.processes[command.container] = Process(command, anyio.current_time(), Exit())
-        self.tell("run", command.container)
+        self.note("run", command.container)
         if "EXIT_S" in command.env:
             self.tasks.start_soon(self._end_later, process, float(command.env["EXIT_S"]), int(command.env["CODE"]))
         if command.argv[0] == "hook":
@@ -89,13 +89,13 @@ class PretendMachine:
         if not process.ended.done.is_set():
             process.ended.code, process.ended.signal = code, number
             process.ended.done.set()
-            self.tell("end", process.command.container)
+            self.note("end", process.command.container)
 
     async def kill(self, container: str, number: int) -> None:
         process = self.processes.get(container)
         if process is None or process.ended.done.is_set():
             return
-        self.tell("sigkill" if number == 9 else "sigterm", container)
+        self.note("sigkill" if number == 9 else "sigterm", container)
         if number == 9:
             self._end(process, 137, 9)
         elif "TERM_S" in process.command.env:

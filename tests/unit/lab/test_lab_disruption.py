@@ -129,7 +129,7 @@ def test_a_lost_node() -> None:
         await anyio.sleep(5)
         on_it = {p["metadata"]["name"] for p in bench.pods() if p["spec"]["nodeName"] == "lab-worker"}
         await bench.plant.stop_node("lab-worker")
-        assert [whom for _, what, whom in bench.machine.told if what == "cut"] == ["lab-worker"]
+        assert [whom for _, what, whom in bench.machine.log if what == "cut"] == ["lab-worker"]
         assert len(bench.machine.times("sigkill")) == len(on_it) == 2
         await anyio.sleep(20)
         node = bench.store.get(Ref("Node", "lab-worker"))
@@ -284,7 +284,7 @@ def test_how_many_replicas_are_wanted(ready: tuple[bool, ...], cores: tuple[floa
 
 
 def test_nothing_is_computed_without_metrics() -> None:
-    """No pods, no metrics, no requests: each is told apart."""
+    """No pods, no metrics, no requests: each has its own reason."""
     target = {"type": "Utilization", "averageUtilization": 50}
     with pytest.raises(NoMetrics, match="no pods"):
         wanted([], {}, target, 1, 1.8e9, LabOptions())
@@ -373,10 +373,10 @@ def test_a_recommendation_is_the_90th_percentile_and_a_margin() -> None:
     """Plus 15 %, not below 25m, within the policy; bounds at the 50th and 95th percentile."""
     samples = [n / 100 for n in range(1, 101)]
     assert percentile(samples, 0.9) == 0.9
-    told = recommendation(samples, {})
-    assert told["target"] == pytest.approx(0.9 * 1.15)
-    assert told["lowerBound"] == pytest.approx(0.5 * 1.15)
-    assert told["upperBound"] == pytest.approx(0.95 * 1.15)
+    recommended = recommendation(samples, {})
+    assert recommended["target"] == pytest.approx(0.9 * 1.15)
+    assert recommended["lowerBound"] == pytest.approx(0.5 * 1.15)
+    assert recommended["upperBound"] == pytest.approx(0.95 * 1.15)
     assert recommendation([], {})["target"] == 0.025
     capped = recommendation(samples, {"minAllowed": {"cpu": "2"}, "maxAllowed": {"cpu": "3"}})
     assert capped["target"] == 2

@@ -15,7 +15,7 @@ from hazd.model import Manifest, Ref
 from .bench import Bench, container, pod_template, run
 
 JOB = Ref("Job", "work", "t")
-DEAF = {"NO_TERM_S": 0}
+IGNORES_TERM = {"NO_TERM_S": 0}
 """Hears no SIGTERM, so that it ends by SIGKILL, as failed; one that exits with 0 would have succeeded."""
 
 
@@ -64,8 +64,8 @@ def test_every_index_gets_one_pod_that_knows_its_number() -> None:
         assert all(
             pod["metadata"]["name"].startswith(f"work-{pod['metadata']['labels'][INDEX]}-") for pod in bench.pods()
         )
-        told = {each.command.env[VARIABLE] for each in bench.machine.processes.values()}
-        assert told == {"0", "1", "2"}
+        known = {each.command.env[VARIABLE] for each in bench.machine.processes.values()}
+        assert known == {"0", "1", "2"}
         assert (status(bench)["active"], status(bench)["ready"], status(bench)["failed"]) == (3, 3, 0)
         bench.store.delete(JOB)
         await anyio.sleep(5)
@@ -96,7 +96,7 @@ def test_a_deleted_pod_is_never_replaced_with_no_failure_allowed_per_index(polic
     """backoffLimitPerIndex 0 (KEP-3850): that index has failed, and all others go on."""
 
     async def main(bench: Bench) -> None:
-        bench.store.create(job(3, DEAF, backoffLimitPerIndex=0, podReplacementPolicy=policy))
+        bench.store.create(job(3, IGNORES_TERM, backoffLimitPerIndex=0, podReplacementPolicy=policy))
         await anyio.sleep(3)
         before = {pod["metadata"]["uid"] for pod in bench.pods()}
         bench.store.delete(pod_of(bench, 1), grace_s)
@@ -141,7 +141,7 @@ def test_a_replacement_waits_for_the_end_of_its_forerunner_when_told_so() -> Non
 
     async def main(bench: Bench) -> None:
         spec: dict[str, Any] = {"backoffLimitPerIndex": 1, "podReplacementPolicy": "Failed"}
-        bench.store.create(job(1, DEAF, **spec))
+        bench.store.create(job(1, IGNORES_TERM, **spec))
         await anyio.sleep(3)
         bench.store.delete(pod_of(bench, 0), 6)
         await anyio.sleep(3)

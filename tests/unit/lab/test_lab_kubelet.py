@@ -43,9 +43,9 @@ def test_the_status_of_a_running_pod() -> None:
             "ContainersReady": "True",
             "Ready": "True",
         }
-        [told] = status["containerStatuses"]
-        assert (told["ready"], told["started"], told["restartCount"]) == (True, True, 0)
-        assert "startedAt" in told["state"]["running"]
+        [app] = status["containerStatuses"]
+        assert (app["ready"], app["started"], app["restartCount"]) == (True, True, 0)
+        assert "startedAt" in app["state"]["running"]
 
     run(main)
 
@@ -129,7 +129,7 @@ def test_a_pre_stop_longer_than_the_grace_is_cut_off() -> None:
         bench.store.delete(ONE)
         await anyio.sleep(20)
         assert bench.machine.times("sigterm") == pytest.approx([begun + 4])
-        kills = [at for at, what, whom in bench.machine.told if what == "sigkill" and "exec" not in whom]
+        kills = [at for at, what, whom in bench.machine.log if what == "sigkill" and "exec" not in whom]
         assert kills == pytest.approx([begun + 6])
 
     run(main, **EXACT)
@@ -137,7 +137,7 @@ def test_a_pre_stop_longer_than_the_grace_is_cut_off() -> None:
 
 @pytest.mark.parametrize("command", [["hook", "0", "1"], ["missing"]])
 def test_a_pre_stop_that_fails_is_an_event_and_no_delay(command: list[str]) -> None:
-    """FailedPreStopHook is told; the container gets its SIGTERM all the same."""
+    """FailedPreStopHook is reported; the container gets its SIGTERM all the same."""
 
     async def main(bench: Bench) -> None:
         hook = {"preStop": {"exec": {"command": command}}}
@@ -200,7 +200,7 @@ def test_a_pod_that_never_started_goes_without_a_signal() -> None:
 
 
 def test_readiness_follows_the_probe_and_its_thresholds() -> None:
-    """Not ready until it listens; not ready again after failureThreshold failures in a row, which are told."""
+    """Not ready until it listens; not ready again after failureThreshold failures in a row, which are reported."""
 
     async def main(bench: Bench) -> None:
         await _started(bench, container(readinessProbe=readiness(failureThreshold=2), env={"LISTEN_S": 3}))
@@ -235,15 +235,15 @@ def test_initial_delay_and_success_threshold_hold_readiness_back() -> None:
 
 
 def test_a_failing_liveness_probe_restarts_the_container() -> None:
-    """Killing, SIGTERM, a new run: restartCount 1, and the last state tells how it ended."""
+    """Killing, SIGTERM, a new run: restartCount 1, and the last state says how it ended."""
 
     async def main(bench: Bench) -> None:
         probe = {"httpGet": {"path": "/broken", "port": 8080}, "periodSeconds": 1, "failureThreshold": 3}
         await _started(bench, container(livenessProbe=probe))
         await anyio.sleep(3)
-        [told] = bench.store.get(ONE)["status"]["containerStatuses"]
-        assert told["restartCount"] == 1
-        assert told["lastState"]["terminated"]["exitCode"] == 0
+        [status] = bench.store.get(ONE)["status"]["containerStatuses"]
+        assert status["restartCount"] == 1
+        assert status["lastState"]["terminated"]["exitCode"] == 0
         assert "Killing" in bench.reasons("one")
 
     run(main, **EXACT)
@@ -258,11 +258,11 @@ def test_other_probes_wait_for_the_startup_probe() -> None:
         slow = container(startupProbe=startup, livenessProbe=live, readinessProbe=readiness(), env={"LISTEN_S": 8})
         await _started(bench, slow)
         await anyio.sleep(4)
-        [told] = bench.store.get(ONE)["status"]["containerStatuses"]
-        assert (told["started"], told["ready"], told["restartCount"]) == (False, False, 0)
+        [status] = bench.store.get(ONE)["status"]["containerStatuses"]
+        assert (status["started"], status["ready"], status["restartCount"]) == (False, False, 0)
         await anyio.sleep(8)
-        [told] = bench.store.get(ONE)["status"]["containerStatuses"]
-        assert (told["started"], told["ready"], told["restartCount"]) == (True, True, 0)
+        [status] = bench.store.get(ONE)["status"]["containerStatuses"]
+        assert (status["started"], status["ready"], status["restartCount"]) == (True, True, 0)
 
     run(main, **EXACT)
 
@@ -276,8 +276,8 @@ def test_restarts_back_off() -> None:
         starts = bench.machine.times("run")
         gaps = [round(b - a) for a, b in pairwise(starts)]
         assert gaps == [1, 11, 21, 41]
-        [told] = bench.store.get(ONE)["status"]["containerStatuses"]
-        assert told["lastState"]["terminated"]["exitCode"] == 3
+        [status] = bench.store.get(ONE)["status"]["containerStatuses"]
+        assert status["lastState"]["terminated"]["exitCode"] == 3
         assert "BackOff" in bench.reasons("one")
 
     run(main, **EXACT)
@@ -318,7 +318,7 @@ def test_init_containers_come_first_and_one_after_the_other() -> None:
         assert [each["ready"] for each in status["initContainerStatuses"]] == [True, False]
         await anyio.sleep(3)
         assert bench.store.get(ONE)["status"]["phase"] == "Running"
-        names = [whom.split("/")[1] for _, what, whom in bench.machine.told if what == "run"]
+        names = [whom.split("/")[1] for _, what, whom in bench.machine.log if what == "run"]
         assert names == ["first", "second", "app"]
 
     run(main, **EXACT)
@@ -329,8 +329,8 @@ def test_a_command_that_does_not_exist_is_told() -> None:
 
     async def main(bench: Bench) -> None:
         await _started(bench, {**container(), "command": ["missing"]})
-        [told] = bench.store.get(ONE)["status"]["containerStatuses"]
-        words = str(told)
+        [status] = bench.store.get(ONE)["status"]["containerStatuses"]
+        words = str(status)
         assert "executable file not found" in words
         assert "Failed" in bench.reasons("one")
 
@@ -347,9 +347,9 @@ def test_an_in_place_resize_restarts_nothing() -> None:
         ]
         bench.store.patch(ONE, {"spec": {"containers": containers}}, "resize")
         await anyio.sleep(2)
-        [told] = bench.store.get(ONE)["status"]["containerStatuses"]
-        assert told["resources"]["requests"]["cpu"] == "60m"
-        assert told["restartCount"] == 0
+        [status] = bench.store.get(ONE)["status"]["containerStatuses"]
+        assert status["resources"]["requests"]["cpu"] == "60m"
+        assert status["restartCount"] == 0
         assert len(bench.machine.times("run")) == 1
 
     run(main, **EXACT)

@@ -54,7 +54,7 @@ def test_a_cordoned_node_takes_nobody_and_keeps_its_own() -> None:
 
 
 def test_required_anti_affinity_leaves_the_rest_pending() -> None:
-    """One a node: the third replica on two workers waits, is told why, and is placed when room appears."""
+    """One a node: the third replica on two workers waits with its condition saying why, until there is room."""
 
     async def main(bench: Bench) -> None:
         affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [_term()]}}
@@ -62,9 +62,9 @@ def test_required_anti_affinity_leaves_the_rest_pending() -> None:
         await anyio.sleep(3)
         assert _nodes(bench) == {"lab-worker": 1, "lab-worker2": 1, "": 1}
         [waiting] = [each for each in bench.pods() if not each["spec"].get("nodeName")]
-        told = condition(waiting, "PodScheduled") or {}
-        assert (told["status"], told["reason"]) == ("False", "Unschedulable")
-        assert "anti-affinity" in told["message"]
+        found = condition(waiting, "PodScheduled") or {}
+        assert (found["status"], found["reason"]) == ("False", "Unschedulable")
+        assert "anti-affinity" in found["message"]
         assert "FailedScheduling" in bench.reasons(waiting["metadata"]["name"])
         bench.store.patch(Ref("Node", "lab-control-plane"), {"spec": {"taints": None}})
         await anyio.sleep(3)
@@ -110,9 +110,9 @@ def test_what_fits_nowhere_is_told(spec: Manifest, words: str) -> None:
     async def main(bench: Bench) -> None:
         bench.store.create(pod("one", **spec))
         await anyio.sleep(2)
-        told = condition(bench.store.get(Ref("Pod", "one", "t")), "PodScheduled") or {}
-        assert told["message"].startswith("0/3 nodes are available")
-        assert words in told["message"]
+        found = condition(bench.store.get(Ref("Pod", "one", "t")), "PodScheduled") or {}
+        assert found["message"].startswith("0/3 nodes are available")
+        assert words in found["message"]
 
     run(main)
 

@@ -82,9 +82,9 @@ def test_versions_and_generations(store: Store) -> None:
     assert versions == sorted(set(versions))
     assert [each["metadata"]["generation"] for each in (labelled, scaled)] == [1, 2]
     assert same is scaled
-    told = store.patch(ref, {"spec": {"replicas": 9}, "status": {"replicas": 1}}, "status")
-    assert told["spec"]["replicas"] == 2
-    assert (told["status"]["replicas"], told["metadata"]["generation"]) == (1, 2)
+    changed = store.patch(ref, {"spec": {"replicas": 9}, "status": {"replicas": 1}}, "status")
+    assert changed["spec"]["replicas"] == 2
+    assert (changed["status"]["replicas"], changed["metadata"]["generation"]) == (1, 2)
 
 
 def test_metadata_that_no_client_changes(store: Store) -> None:

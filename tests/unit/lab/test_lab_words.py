@@ -40,7 +40,7 @@ def test_the_downward_api() -> None:
 
 
 def test_expansion() -> None:
-    """$(NAME) of earlier variables, $$(NAME) as it stands, unknown names untouched."""
+    """$(NAME) of earlier variables, $$(NAME) unexpanded, unknown names untouched."""
     known = {"A": "1"}
     assert expand("x$(A)y $(B) $$(A)", known) == "x1y $(B) $(A)"
     container = {"command": ["run", "$(A)"], "args": ["--b=$(B)"]}
@@ -80,7 +80,7 @@ def test_environment_from_config_maps_and_secrets() -> None:
     ],
 )
 def test_mount_paths_become_the_labs_folders(text: str, wanted: str) -> None:
-    """Where the path stands as a path, and nowhere else."""
+    """Where the path is a whole path, and nowhere else."""
     assert relocate(text, {"/var/lib/x/": Path("/lab/v")}) == wanted
 
 
@@ -143,9 +143,9 @@ async def test_cleaning_leaves_living_labs_alone(home: Path) -> None:
     assert await clean.clean_lab() == []
 
 
-def test_somebody_elses_folder_is_refused(home: Path) -> None:
+def test_another_users_folder_is_refused(home: Path) -> None:
     """A link or a file in the way is no place for a lab."""
     (home / "elsewhere").mkdir()
     state.base().symlink_to(home / "elsewhere")
-    with pytest.raises(EnvironmentProblem, match="somebody else"):
+    with pytest.raises(EnvironmentProblem, match="another user"):
         state.make()

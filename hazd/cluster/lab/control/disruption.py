@@ -54,14 +54,16 @@ class Disruption:
         ]
         now = self.store.now_s()
         known = (budget.get("status") or {}).get("disruptedPods") or {}
-        going = {
+        disrupted = {
             pod["metadata"]["name"]: known[pod["metadata"]["name"]]
             for pod in pods
             if not is_deleting(pod)
             and pod["metadata"]["name"] in known
             and seconds_of(known[pod["metadata"]["name"]]) + DELETION_TIMEOUT_S > now
         }
-        healthy = sum(not is_deleting(pod) and pod["metadata"]["name"] not in going and is_ready(pod) for pod in pods)
+        healthy = sum(
+            not is_deleting(pod) and pod["metadata"]["name"] not in disrupted and is_ready(pod) for pod in pods
+        )
         expected, desired = self._expected(budget, pods)
         allowed = max(0, healthy - desired) if expected > 0 else 0
         reason = "SufficientPods" if allowed else "InsufficientPods"
@@ -81,10 +83,10 @@ class Disruption:
                 observedGeneration=budget["metadata"]["generation"],
             ),
         }
-        if going:
-            status["disruptedPods"] = going
+        if disrupted:
+            status["disruptedPods"] = disrupted
         self.store.set_status(budget, status)
-        return DELETION_TIMEOUT_S if going else None
+        return DELETION_TIMEOUT_S if disrupted else None
 
     def _expected(self, budget: Manifest, pods: list[Manifest]) -> tuple[int, int]:
         """(expectedPods, desiredHealthy)."""
@@ -143,9 +145,9 @@ def evict(store: Store, ref: Ref, grace_s: int | None) -> Eviction:
         name = budget["metadata"]["name"]
         why = f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
         return Eviction(False, f"{REFUSAL} {why}")
-    going = {**(status.get("disruptedPods") or {}), ref.name: store.time()}
+    disrupted = {**(status.get("disruptedPods") or {}), ref.name: store.time()}
     allowed = status["disruptionsAllowed"] - 1
-    store.set_status(budget, {**status, "disruptionsAllowed": allowed, "disruptedPods": going})
+    store.set_status(budget, {**status, "disruptionsAllowed": allowed, "disruptedPods": disrupted})
     _mark_and_delete(store, pod, grace_s)
     return Eviction(True)
 

@@ -51,7 +51,7 @@ def endpoint_of(pod: Manifest, publish_not_ready: bool) -> Manifest:
 
 
 def ports_of(service: Manifest, pod: Manifest) -> list[Manifest]:
-    """The Service's ports as this pod serves them; a named targetPort that the pod lacks is left out."""
+    """The Service's ports as this pod serves them; a named targetPort that the pod lacks is skipped."""
     result = []
     for port in service["spec"].get("ports") or ():
         target = port["targetPort"]

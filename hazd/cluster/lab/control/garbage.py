@@ -1,4 +1,4 @@
-"""What is left when an owner or a namespace goes: dependents are deleted, emptied namespaces vanish.
+"""When an owner or a namespace is deleted: its dependents are, then the emptied namespace.
 
 Source: kubernetes.io "Garbage Collection" (background cascading deletion) and "Namespaces"; the order of things is
 pkg/controller/namespace/deletion and pkg/controller/garbagecollector of Kubernetes 1.34.
@@ -46,7 +46,7 @@ class Garbage:
                     self.store.delete(ref_of(obj))
             return None
         left = list(self.store.namespaced(key[1]))
-        # Controllers first: whatever they would make again is refused in a namespace that is going.
+        # Controllers first: what they would recreate is refused in a terminating namespace.
         for obj in sorted(left, key=lambda each: each["kind"] == "Pod"):
             if not is_deleting(obj):
                 self.store.delete(ref_of(obj))

@@ -1,9 +1,9 @@
 """Indexed Jobs: one pod an index, started together, counted when they end, and tried again only as often as allowed.
 
 Source: pkg/controller/job/{job_controller,indexed_job_utils,backoff_utils}.go of Kubernetes 1.34; KEP-2214 (Indexed),
-KEP-3850 (backoffLimitPerIndex), KEP-3939 (podReplacementPolicy). Left out: other completion modes (the API's door
+KEP-3850 (backoffLimitPerIndex), KEP-3939 (podReplacementPolicy). Not supported: other completion modes (the API's door
 refuses them), suspend, pod failure and success policies, the growing delay before a retry, and the finalizer by which
-the real controller counts a pod before it may vanish: here the controller remembers the pods it made.
+the real controller counts a pod before it may be removed: here the controller remembers the pods it made.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Jobs:
 
     @staticmethod
     def _note_ends(made: dict[str, Made], pods: dict[str, Manifest], policy: str) -> None:
-        """A pod that is gone without an end of its own has failed; one that is going has, too, unless policy waits."""
+        """A pod removed before it finished has failed; a terminating one has, too, unless the policy waits."""
         for uid, one in made.items():
             pod = pods.get(uid)
             if one.ended:
@@ -147,8 +147,8 @@ class Jobs:
         if kind == "Complete":
             status["completionTime"] = now
         self.store.set_status(current, status)
-        level, told = ("Normal", "Completed") if kind == "Complete" else ("Warning", reason)
-        self.store.event(job, level, told, message, COMPONENT)
+        level, event_reason = ("Normal", "Completed") if kind == "Complete" else ("Warning", reason)
+        self.store.event(job, level, event_reason, message, COMPONENT)
 
     def _say(self, job: Manifest, reason: str, message: str) -> None:
         self.store.event(job, "Normal", reason, message, COMPONENT)
@@ -199,9 +199,9 @@ def _with_index(spec: Manifest) -> Manifest:
     """Every container learns its index (addCompletionIndexEnvVariables); one that says it itself is left alone."""
     entry = {"name": VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX}']"}}}
 
-    def told(container: Manifest) -> Manifest:
+    def with_index(container: Manifest) -> Manifest:
         env = container.get("env") or []
         return container if any(each["name"] == VARIABLE for each in env) else {**container, "env": [*env, entry]}
 
     groups = [name for name in ("initContainers", "containers") if spec.get(name)]
-    return {**spec, **{name: [told(each) for each in spec[name]] for name in groups}}
+    return {**spec, **{name: [with_index(each) for each in spec[name]] for name in groups}}

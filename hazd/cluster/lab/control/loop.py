@@ -67,7 +67,7 @@ class Loop:
             try:
                 again = self.sync(key)
             except ClusterError:
-                again = RETRY_S  # the API said no: the world moved on under the sync, or a namespace is going
+                again = RETRY_S  # the API refused: an object changed during the sync, or its namespace is terminating
             if again is not None:
                 self.add(key, again)
             await anyio.lowlevel.checkpoint()  # a burst of keys must not hold up the rest of the process

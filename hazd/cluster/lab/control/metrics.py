@@ -1,4 +1,4 @@
-"""CPU of every pod over the last window, as metrics-server would answer it.
+"""CPU of every pod over the last window, as metrics-server would report it.
 
 Source: metrics-server (usage is the rate between two scrapes; a container appears after two). Values are the kernel's
 own CPU accounting of real processes.
@@ -43,7 +43,7 @@ class Metrics:
                 self._before = {}
 
     def _wanted(self) -> bool:
-        """Reading /proc for nobody would cost the machine that is being measured."""
+        """Reading /proc when nothing uses it would cost the machine that is being measured."""
         return bool(self.store.list("HorizontalPodAutoscaler") or self.store.list("VerticalPodAutoscaler"))
 
     async def scrape(self) -> None:

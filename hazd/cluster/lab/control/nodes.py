@@ -1,8 +1,8 @@
-"""The life of nodes: heartbeats, Ready, taints, what becomes of the pods of a node that fell silent.
+"""The life of nodes: heartbeats, Ready, taints, eviction from a node that stopped reporting.
 
 Source: pkg/controller/nodelifecycle/node_lifecycle_controller.go and pkg/controller/tainteviction of Kubernetes 1.34.
 A node beats every quarter of the grace (as kubelets renew a lease of 40 s every 10 s) and is looked at every eighth
-(5 s), so it counts as lost some 0.75 to 1.1 graces after its last sign of life.
+(5 s), so it is Ready=Unknown some 0.75 to 1.1 graces after its last heartbeat.
 """
 
 from __future__ import annotations
@@ -59,26 +59,26 @@ def node_object(net: NodeNet, options: LabOptions, role: str) -> Manifest:
 
 
 class Nodes:
-    """The controller. `beating` holds when each node that lives was last heard (loop time)."""
+    """The controller. `alive`: whether a node's kubelet runs."""
 
     def __init__(self, store: Store, options: LabOptions) -> None:
         self.store = store
         self.grace_s = options.node_monitor_grace_s
         self.loop = Loop(store, self._keys, self._sync, options.controller_delay_s)
         self.alive: dict[str, bool] = {}
-        self._heard: dict[str, float] = {}
+        self._heartbeats: dict[str, float] = {}
 
     def beat(self, name: str) -> None:
-        """A kubelet says that its node is well."""
+        """A kubelet reports that its node is healthy."""
         self.alive[name] = True
-        self._heard[name] = anyio.current_time()
+        self._heartbeats[name] = anyio.current_time()
         node = self.store.get(Ref("Node", name))
         ready = condition(node, "Ready")
         if ready is None or ready["status"] != "True":
             self._set_ready(node, "True", "KubeletReady", "kubelet is posting ready status")
 
-    def fall_silent(self, name: str) -> None:
-        """The node's kubelet is gone; nobody is told."""
+    def stop_heartbeat(self, name: str) -> None:
+        """The node's kubelet has ended, without a word to the API."""
         self.alive[name] = False
 
     async def run_heartbeats(self) -> None:
@@ -91,8 +91,8 @@ class Nodes:
     async def run_monitor(self) -> None:
         while True:
             await anyio.sleep(self.grace_s / 8)
-            for name, heard in list(self._heard.items()):
-                if anyio.current_time() - heard > self.grace_s:
+            for name, last in list(self._heartbeats.items()):
+                if anyio.current_time() - last > self.grace_s:
                     node = self.store.get(Ref("Node", name))
                     if (condition(node, "Ready") or {}).get("status") == "True":
                         self._lose(node)
@@ -138,7 +138,7 @@ class Nodes:
         return []
 
     def _sync(self, key: tuple[str, ...]) -> float | None:
-        """Taint eviction: a pod goes when the shortest toleration of its node's NoExecute taints has run out."""
+        """Taint eviction: a pod is deleted when the shortest toleration of its node's NoExecute taints expires."""
         pod = self.store.find(Ref("Pod", key[1], key[0]))
         if pod is None or is_deleting(pod) or is_terminal(pod):
             return None
@@ -167,7 +167,7 @@ class Nodes:
         return None
 
     def _left_s(self, pod: Manifest, taint: Mapping[str, str]) -> float | None:
-        """Seconds until the taint drives the pod away; None for never."""
+        """Seconds until the taint evicts the pod; None for never."""
         tolerated = tolerates(pod["spec"].get("tolerations") or (), taint)
         if tolerated is None:
             return 0.0

@@ -95,8 +95,8 @@ class ReplicaSets:
             for pod in first_to_go(active, siblings, self.store.now_s())[:surplus]:
                 self.store.delete(ref_of(pod))
                 self._say(replica_set, "SuccessfulDelete", f"Deleted pod: {pod['metadata']['name']}")
-            gone = {pod["metadata"]["uid"] for pod in active if is_deleting(self.store.find(ref_of(pod)) or pod)}
-            active = [pod for pod in active if pod["metadata"]["uid"] not in gone]
+            deleted = {pod["metadata"]["uid"] for pod in active if is_deleting(self.store.find(ref_of(pod)) or pod)}
+            active = [pod for pod in active if pod["metadata"]["uid"] not in deleted]
         return self._status(replica_set, active, [pod for pod in pods if is_deleting(pod) and not is_terminal(pod)])
 
     def _siblings(self, replica_set: Manifest, namespace: str) -> list[Manifest]:
@@ -132,7 +132,7 @@ class ReplicaSets:
     def _say(self, replica_set: Manifest, reason: str, message: str) -> None:
         self.store.event(replica_set, "Normal", reason, message, COMPONENT)
 
-    def _status(self, replica_set: Manifest, active: list[Manifest], going: list[Manifest]) -> float | None:
+    def _status(self, replica_set: Manifest, active: list[Manifest], terminating: list[Manifest]) -> float | None:
         replica_set = self.store.get(ref_of(replica_set))
         spec, now = replica_set["spec"], self.store.now_s()
         wait_s = spec.get("minReadySeconds", 0)
@@ -146,7 +146,7 @@ class ReplicaSets:
             "fullyLabeledReplicas": len(labelled),
             "readyReplicas": len(ready),
             "availableReplicas": len(available),
-            "terminatingReplicas": len(going),
+            "terminatingReplicas": len(terminating),
             "observedGeneration": replica_set["metadata"]["generation"],
         }
         self.store.set_status(replica_set, status)

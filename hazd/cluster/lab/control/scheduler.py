@@ -1,7 +1,7 @@
 """Binds pods to nodes: filters that forbid, scores that prefer, ties broken by a seeded throw.
 
 Source: kube-scheduler's default plugins of Kubernetes 1.34 with their weights (NodeResourcesFit LeastAllocated 1,
-BalancedAllocation 1 is left out, InterPodAffinity 2, PodTopologySpread 2, TaintToleration 3), kubernetes.io
+BalancedAllocation 1 is omitted, InterPodAffinity 2, PodTopologySpread 2, TaintToleration 3), kubernetes.io
 "Assigning Pods to Nodes" and "Pod Topology Spread Constraints". A pod with spec.nodeName never comes here.
 """
 

@@ -102,17 +102,17 @@ class VerticalAutoscaler:
         for pod in self._pods(autoscaler):
             for container, usage in self.metrics.pods.get(pod["metadata"]["uid"], {}).items():
                 self._samples.setdefault((uid, container), deque(maxlen=SAMPLES)).append(usage.cores)
-        told = []
+        recommended = []
         for container in target["spec"]["template"]["spec"]["containers"]:
             policy = self._policy(autoscaler, container["name"])
             if policy.get("mode") == "Off":
                 continue
             cores = recommendation(list(self._samples.get((uid, container["name"]), ())), policy)
-            told.append({"containerName": container["name"], **{k: {"cpu": milli(v)} for k, v in cores.items()}})
+            recommended.append({"containerName": container["name"], **{k: {"cpu": milli(v)} for k, v in cores.items()}})
         now = self.store.time()
         provided = {"type": "RecommendationProvided", "status": "True", "lastTransitionTime": now}
         before = (autoscaler.get("status") or {}).get("conditions")
-        status = {"recommendation": {"containerRecommendations": told}, "conditions": before or [provided]}
+        status = {"recommendation": {"containerRecommendations": recommended}, "conditions": before or [provided]}
         self.store.set_status(autoscaler, status)
 
     # -- admission ----------------------------------------------------------------------------------------------------
@@ -127,8 +127,10 @@ class VerticalAutoscaler:
         return pod
 
     def _recommended(self, autoscaler: Manifest, pod: Manifest) -> list[Manifest]:
-        told = ((autoscaler.get("status") or {}).get("recommendation") or {}).get("containerRecommendations") or ()
-        wanted = {each["containerName"]: each["target"]["cpu"] for each in told}
+        recommended = ((autoscaler.get("status") or {}).get("recommendation") or {}).get(
+            "containerRecommendations"
+        ) or ()
+        wanted = {each["containerName"]: each["target"]["cpu"] for each in recommended}
         result = []
         for container in pod["spec"]["containers"]:
             if container["name"] in wanted:
@@ -145,8 +147,10 @@ class VerticalAutoscaler:
 
     def _is_off(self, autoscaler: Manifest, pod: Manifest) -> bool:
         """Whether a request lies outside the recommended bounds."""
-        told = ((autoscaler.get("status") or {}).get("recommendation") or {}).get("containerRecommendations") or ()
-        bounds: dict[str, Any] = {each["containerName"]: each for each in told}
+        recommended = ((autoscaler.get("status") or {}).get("recommendation") or {}).get(
+            "containerRecommendations"
+        ) or ()
+        bounds: dict[str, Any] = {each["containerName"]: each for each in recommended}
         for container in pod["spec"]["containers"]:
             bound = bounds.get(container["name"])
             request = number(((container.get("resources") or {}).get("requests") or {}).get("cpu", 0))

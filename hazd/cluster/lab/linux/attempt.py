@@ -1,6 +1,6 @@
 """`python -m hazd.cluster.lab.linux.attempt`: whether this machine lets a lab make its namespaces and set its rules.
 
-Ends at once and leaves nothing: what it makes vanishes with its namespaces. Says on stderr what the kernel refused.
+Ends at once and leaves nothing: what it makes is freed with its namespaces. Prints to stderr what the kernel refused.
 """
 
 from __future__ import annotations

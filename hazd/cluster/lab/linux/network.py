@@ -2,7 +2,7 @@
 
 Runs only in the lab's own server, after it has left the host's network namespace. A pod has a /32 address and reaches
 everything through its node, so that replies pass the node's connection tracking (as they do on a routed CNI), and a
-vanished pod leaves its node asking by ARP in vain: the kernel's own "no route to host".
+deleted pod leaves its node asking by ARP in vain: the kernel's own "no route to host".
 """
 
 from __future__ import annotations
@@ -150,11 +150,11 @@ class Network:
         place.close()
 
     def cut(self, name: str) -> None:
-        """Pull the node's cable: nothing it or its pods still say is heard by others."""
+        """Take the node's link down: nothing that it or its pods still send arrives."""
         self._here.down(self.places[name].link)
 
     def remove_node(self, name: str) -> None:
-        """Forget a node and the pods on it; the kernel frees the namespaces when their last process is gone."""
+        """Forget a node and the pods on it; the kernel frees the namespaces when their last process has ended."""
         place = self.places.pop(name, None)
         if place is None:
             return

@@ -78,7 +78,7 @@ def load_destination_port(register: int) -> bytes:
 
 
 def connection_is(state: int) -> tuple[bytes, ...]:
-    """Go on where conntrack has the packet's connection in this state. Overwrites R0."""
+    """Continue if conntrack has the packet's connection in this state. Overwrites R0."""
     mask, zero = struct.pack("=I", state), bytes(4)
     return (
         expression("ct", number(1, R0), number(2, 0)),
@@ -92,7 +92,7 @@ def verdict(code: int, chain: str = "") -> bytes:
 
 
 def lookup(name: str, into: int | None = None, number_of_set: int | None = None) -> bytes:
-    """Go on where what lies from R0 on is in the set; of a map, its data goes `into` that register."""
+    """Continue if the key from R0 on is in the set; a map's data is loaded `into` that register."""
     found = b"" if into is None else number(3, into)
     return expression(
         "lookup", string(1, name), number(2, R0), found, b"" if number_of_set is None else number(4, number_of_set)

@@ -1,4 +1,4 @@
-"""Process 1 of a lab: owns its namespaces, applies what hazd asks for, and ends everything when hazd is gone.
+"""Process 1 of a lab: owns its namespaces, applies what hazd asks for, and ends everything when hazd has ended.
 
 Started by `launch`. Single-threaded on purpose: it moves itself into a namespace for the length of one operation.
 When its control socket closes it exits, and the kernel kills every process of its PID namespace.
@@ -19,7 +19,7 @@ from hazd.cluster.lab.linux import wire
 from hazd.cluster.lab.linux.network import Network
 from hazd.cluster.lab.service_port import ServicePort
 
-Answer = tuple[dict[str, Any], tuple[int, ...]]
+Response = tuple[dict[str, Any], tuple[int, ...]]
 
 
 def _errno_of(problem: Exception) -> int:
@@ -28,7 +28,7 @@ def _errno_of(problem: Exception) -> int:
 
 
 class Server:
-    """One lab's operations. `op_NAME` takes the message's fields and returns what is answered."""
+    """One lab's operations. `op_NAME` takes the message's fields and returns the response and its descriptors."""
 
     def __init__(self, control: socket.socket, zygote: socket.socket) -> None:
         self.control = control
@@ -37,27 +37,27 @@ class Server:
         self.sessions: dict[int, str] = {}
         self._ticks_per_s = os.sysconf("SC_CLK_TCK")
 
-    def op_add_node(self, **args: Any) -> Answer:
+    def op_add_node(self, **args: Any) -> Response:
         self.network.add_node(**args)
         return {}, ()
 
-    def op_cut(self, node: str) -> Answer:
+    def op_cut(self, node: str) -> Response:
         self.network.cut(node)
         return {}, ()
 
-    def op_remove_node(self, node: str) -> Answer:
+    def op_remove_node(self, node: str) -> Response:
         self.network.remove_node(node)
         return {}, ()
 
-    def op_add_pod(self, **args: Any) -> Answer:
+    def op_add_pod(self, **args: Any) -> Response:
         self.network.add_pod(**args)
         return {}, ()
 
-    def op_remove_pod(self, uid: str) -> Answer:
+    def op_remove_pod(self, uid: str) -> Response:
         self.network.remove_pod(uid)
         return {}, ()
 
-    def op_socket(self, place: str) -> Answer:
+    def op_socket(self, place: str) -> Response:
         """A TCP socket that lives in the namespace `place`, whoever connects it."""
         if place not in self.network.places:
             raise LookupError(f"no namespace {place}")
@@ -68,7 +68,7 @@ class Server:
         finally:
             self.network.leave()
 
-    def op_rules(self, node: str, ports: list[Any]) -> Answer:
+    def op_rules(self, node: str, ports: list[Any]) -> Response:
         """Each port as the fields of a ServicePort, in order."""
         self.network.set_rules(
             node,
@@ -79,7 +79,7 @@ class Server:
         )
         return {}, ()
 
-    def op_cpu(self) -> Answer:
+    def op_cpu(self) -> Response:
         """CPU nanoseconds of every container: its first process and whatever it started (they share a session)."""
         used: dict[str, int] = {}
         for entry in os.scandir("/proc"):
@@ -95,7 +95,7 @@ class Server:
         return {"cpu_ns": used}, ()
 
     def serve(self) -> None:
-        """Until the control socket or the zygote is gone."""
+        """Until the control socket or the zygote has closed."""
         selector = selectors.DefaultSelector()
         for sock in (self.control, self.zygote):
             selector.register(sock, selectors.EVENT_READ)
@@ -124,8 +124,8 @@ class Server:
                 wire.send(self.zygote, message, (place.fd,))
                 return
             arguments = {key: value for key, value in message.items() if key not in ("id", "op")}
-            answer, passed = getattr(self, f"op_{message['op']}")(**arguments)
-            wire.send(self.control, {"id": number, "ok": answer}, passed)
+            response, passed = getattr(self, f"op_{message['op']}")(**arguments)
+            wire.send(self.control, {"id": number, "ok": response}, passed)
             for fd in passed:
                 os.close(fd)
         except Exception as problem:  # every failure of an operation is its caller's to handle
@@ -133,7 +133,7 @@ class Server:
             wire.send(self.control, {"id": number, **detail})
 
     def _relay(self, message: dict[str, Any], fds: list[int]) -> None:
-        """Pass the zygote's answers on, remembering which process is whose."""
+        """Forward the zygote's responses, remembering which process belongs to which container."""
         for fd in fds:
             os.close(fd)
         if "pid" in message.get("ok", {}):
@@ -144,7 +144,7 @@ class Server:
 
 
 def main(control: socket.socket, zygote: socket.socket) -> None:
-    """Answer "ready", or the problem, then serve; exits the process at the end."""
+    """Report "ready", or the problem, then serve; exits the process at the end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

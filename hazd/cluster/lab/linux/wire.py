@@ -29,7 +29,7 @@ def send(sock: socket.socket, message: dict[str, Any], fds: tuple[int, ...] = ()
 
 
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The next message with the descriptors that came along (close-on-exec), or None when the peer is gone."""
+    """The next message with the descriptors that came along (close-on-exec), or None when the peer has closed."""
     try:
         raw, fds, _, _ = socket.recv_fds(sock, LIMIT + 1, 8, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:

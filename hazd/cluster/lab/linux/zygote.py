@@ -1,7 +1,7 @@
 """Starts the containers of a lab: a small process that has already imported what they run, and forks.
 
 A fork costs about 5 ms of CPU where a fresh CPython with its imports costs 100 to 300 ms; with 200 pods on two cores
-that decides whether the lab comes up at all. It imports while nobody asks for anything, so the first containers do not
+that decides whether the lab comes up at all. It imports while it has no request, so the first containers do not
 wait for what only later ones need. Each container is process 1 of its own PID namespace, as in Kubernetes:
 without a SIGTERM handler it does not see SIGTERM, and all it started dies with it.
 """
@@ -71,7 +71,7 @@ class Zygote:
         self._woken, self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> Callable[[], NoReturn]:
-        """Serve until the peer is gone (then the process exits)."""
+        """Serve until the peer has closed (then the process exits)."""
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         prctl(PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -130,31 +130,31 @@ class Zygote:
 
     def _fork(self, order: dict[str, Any], netns: int) -> Callable[[], NoReturn] | None:
         """Fork twice: a process can make only one PID namespace, so a short-lived one makes it and forks process 1."""
-        told, tell = os.pipe2(os.O_CLOEXEC)
+        read_end, write_end = os.pipe2(os.O_CLOEXEC)
         first = os.fork()
         if first == 0:
             try:
-                os.close(told)
+                os.close(read_end)
                 setns(netns, CLONE_NEWNET)
                 unshare(CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC)
                 second = os.fork()
             except OSError as problem:
-                os.write(tell, json.dumps({"error": str(problem)}).encode())
+                os.write(write_end, json.dumps({"error": str(problem)}).encode())
                 os._exit(1)
             if second:
-                os.write(tell, json.dumps({"pid": second}).encode())
+                os.write(write_end, json.dumps({"pid": second}).encode())
                 os._exit(0)
-            os.close(tell)
+            os.close(write_end)
             return lambda: self._become(order)
-        os.close(tell)
-        with open(told, "rb") as pipe:
-            answer = json.loads(pipe.read() or b'{"error": "the forked process died"}')
+        os.close(write_end)
+        with open(read_end, "rb") as pipe:
+            reply = json.loads(pipe.read() or b'{"error": "the forked process died"}')
         os.waitpid(first, 0)
-        if "error" in answer:
-            raise OSError(0, answer["error"])
-        self.running[answer["pid"]] = order["container"]
-        self.pids[order["container"]] = answer["pid"]
-        wire.send(self.sock, {"id": order["id"], "ok": {"pid": answer["pid"], "container": order["container"]}})
+        if "error" in reply:
+            raise OSError(0, reply["error"])
+        self.running[reply["pid"]] = order["container"]
+        self.pids[order["container"]] = reply["pid"]
+        wire.send(self.sock, {"id": order["id"], "ok": {"pid": reply["pid"], "container": order["container"]}})
         return None
 
     def _become(self, order: dict[str, Any]) -> NoReturn:

@@ -107,7 +107,7 @@ def argv(container: Manifest, environ: Mapping[str, str]) -> list[str]:
 
 
 def relocate(text: str, mounts: Mapping[str, Path]) -> str:
-    """Put the lab's folder where a mount path stands in an argument or a value."""
+    """Replace a mount path in an argument or a value by the lab's folder for it."""
     for path, folder in mounts.items():
         where = rf"(^|[=:,]){re.escape(path.rstrip('/'))}(?=$|[/:,])"
         text = re.sub(where, r"\g<1>" + str(folder).replace("\\", r"\\"), text)

@@ -1,7 +1,7 @@
 """Probes' and hooks' handlers: httpGet, tcpSocket, exec and sleep, carried out against one pod.
 
 Source: pkg/probe/http, pkg/kubelet/lifecycle/handlers.go of Kubernetes 1.34: an HTTP probe succeeds on 200 to 399, an
-HTTPS one whatever the certificate (InsecureSkipVerify), an HTTP hook on any answer; exec succeeds on exit code 0.
+HTTPS one whatever the certificate (InsecureSkipVerify), an HTTP hook on any response; exec succeeds on exit code 0.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The kubelet of one node: takes up the pods bound to it, gives them addresses, and lets go of them.
+"""The kubelet of one node: runs the pods bound to it, gives them addresses and takes those back.
 
-Source: pkg/kubelet/kubelet.go (HandlePodAdditions, HandlePodRemoves) of Kubernetes 1.34; addresses are handed out one
+Source: pkg/kubelet/kubelet.go (HandlePodAdditions, HandlePodRemoves) of Kubernetes 1.34; addresses are allocated one
 after the other and round again, as the CNI plugin host-local does.
 """
 
@@ -48,7 +48,7 @@ class Kubelet:
         self._scope = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Until cancelled or `stop`ped. What runs then is nobody's: the caller kills it."""
+        """Until cancelled or `stop`ped. Processes are left to the caller to kill."""
         with self._scope:
             async with anyio.create_task_group() as self.tasks:
                 stop = self.store.on_change(self._on_change)
@@ -60,7 +60,7 @@ class Kubelet:
                     stop()
 
     async def power_off(self) -> None:
-        """Cut the cable, stop the kubelet, kill what ran, in this order: nobody hears a last word."""
+        """Disconnect, stop the kubelet, kill what ran, in this order: nothing more is heard of them."""
         await self.machine.cut(self.net.name)
         for worker in self.workers.values():
             worker.halt()
@@ -83,9 +83,9 @@ class Kubelet:
         elif worker is not None:
             worker.update(pod)
         elif not is_terminal(pod):
-            self._take_up(pod)
+            self._admit(pod)
 
-    def _take_up(self, pod: Manifest) -> None:
+    def _admit(self, pod: Manifest) -> None:
         worker = self.workers[pod["metadata"]["uid"]] = PodWorker(self.node, self, self.tasks, pod)
         worker.update(pod)
         self.tasks.start_soon(self._run, worker)

@@ -28,25 +28,25 @@ class Logs:
 
     def __init__(self) -> None:
         self._logs: dict[tuple[str, str], Log] = {}
-        self._news = anyio.Event()
+        self._change = anyio.Event()
 
     def note(self, uid: str, container: str, path: Path, ended: Exit) -> None:
         self._logs[uid, container] = Log(path, ended)
         self._wake()
 
     def _wake(self) -> None:
-        self._news.set()
-        self._news = anyio.Event()
+        self._change.set()
+        self._change = anyio.Event()
 
     def forget(self) -> None:
-        """Some pod is gone for good: whoever waits for it to start had better look again."""
+        """A pod was deleted: whoever waits for it to start has to look again."""
         self._wake()
 
     def find(self, uid: str, container: str) -> Log | None:
         return self._logs.get((uid, container))
 
     async def changed(self) -> None:
-        await self._news.wait()
+        await self._change.wait()
 
 
 async def follow(log: Log) -> AsyncGenerator[str]:

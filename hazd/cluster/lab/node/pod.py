@@ -69,12 +69,12 @@ class PodWorker:
             self.tasks.start_soon(self._resize)
 
     def remove(self) -> None:
-        """The pod's object is gone (force deletion): what still runs gets one second, as the kubelet gives."""
+        """The pod's object is deleted (force deletion): what still runs gets one second, as the kubelet gives."""
         self.removed = True
         self._end(0)
 
     def halt(self) -> None:
-        """The node loses its power: what is just being started must not live on."""
+        """Power off: what is just being started must not keep running."""
         self._stopping = self._ended = True
 
     def _end(self, grace_s: int) -> None:
@@ -144,7 +144,7 @@ class PodWorker:
         tasks.start_soon(probe.run)
 
     async def _run_to_completion(self, container: Container) -> bool:
-        """An init container: again and again until it succeeds, unless the pod says Never."""
+        """An init container: retried until it succeeds, unless the pod says Never."""
         policy = self.pod["spec"]["restartPolicy"]
         await self._keep_running(container, until_success=True)
         if container.ready:
@@ -254,7 +254,7 @@ class PodWorker:
 
     # -- the end ------------------------------------------------------------------------------------------------------
     async def _terminate(self) -> None:
-        """Kill all containers within the grace; begin again with a shorter one when the deletion was hastened."""
+        """Kill all containers within the grace; start over when a later deletion shortened it."""
         self._stopping = True
         for probe in self._probes:
             probe.halted = probe.kind != "readinessProbe"
@@ -292,7 +292,7 @@ class PodWorker:
         if self._stopping:
             container.note_end(ended.code, ended.signal, self.store.time())
 
-    # -- what is told -------------------------------------------------------------------------------------------------
+    # -- the status ----------------------------------------------------------------------------------------------------
     def publish(self) -> None:
         """Write the status as the kubelet knows it; a container that is not ready is probed at once."""
         current = self.store.find(self.ref)
@@ -303,7 +303,7 @@ class PodWorker:
             if probe.kind == "readinessProbe" and container.running and container.started and not container.passed:
                 probe.trigger.set()
         host_ip = self.node.net.address
-        told = runtime.pod_status(
+        status = runtime.pod_status(
             current,
             self.containers,
             ip=self.ip,
@@ -313,7 +313,7 @@ class PodWorker:
             start=self.start,
         )
         try:
-            self.pod = self.store.set_status(current, told)
+            self.pod = self.store.set_status(current, status)
         except NotFound:
             return
 

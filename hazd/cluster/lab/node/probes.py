@@ -2,7 +2,7 @@
 
 Source: pkg/kubelet/prober/worker.go and prober_manager.go of Kubernetes 1.34: ticks every period from when the pod was
 added, an extra one whenever a status is made while the container is not ready, thresholds in a row; liveness and
-startup stop when the pod is being deleted, readiness goes on.
+startup stop when the pod is being deleted, readiness continues.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KINDS = {"startupProbe": "Startup", "livenessProbe": "Liveness", "readinessProbe
 
 
 class Probe:
-    """told(passed) is called when the result turned over its threshold; say(words) for each failure."""
+    """report(passed) is called when the result crossed its threshold; say(words) for each failure."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Probe:
         container: Container,
         target: Callable[[], hooks.Target],
         now_s: Callable[[], float],
-        told: Callable[[Container, str, bool], Awaitable[None]],
+        report: Callable[[Container, str, bool], Awaitable[None]],
         say: Callable[[Container, str], None],
     ) -> None:
         self.machine = machine
@@ -39,7 +39,7 @@ class Probe:
         self.spec: Manifest = container.spec[kind]
         self.target = target
         self.now_s = now_s
-        self.told = told
+        self.report = report
         self.say = say
         self.trigger = anyio.Event()
         self.halted = False
@@ -86,7 +86,7 @@ class Probe:
             self.say(self.container, f"{KINDS[self.kind]} probe failed: {problem}")
             passed = False
         if self.halted or self.container.seen_ident != self._ident:
-            return  # an answer that is nobody's business any more
+            return  # a response after the container was stopped or replaced
         self._in_a_row = self._in_a_row + 1 if passed is self._last else 1
         self._last = passed
         if self._in_a_row < self.spec["successThreshold" if passed else "failureThreshold"]:
@@ -94,4 +94,4 @@ class Probe:
         if self.kind == "startupProbe" or (self.kind == "livenessProbe" and not passed):
             self._hold = True
             self._in_a_row = 0
-        await self.told(self.container, self.kind, passed)
+        await self.report(self.container, self.kind, passed)

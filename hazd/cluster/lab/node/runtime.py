@@ -1,4 +1,4 @@
-"""PURE: the state of one container as its kubelet knows it, and how it is told in a pod's status.
+"""PURE: the state of one container as its kubelet knows it, and how a pod's status reports it.
 
 Source: API reference of core/v1 ContainerStatus; pkg/kubelet/status/generate.go and kubelet_pods.go (getPhase) of
 Kubernetes 1.34.
@@ -58,18 +58,18 @@ class Container:
             self.last = self.state
 
     def note_end(self, code: int, signal: int, now: str) -> None:
-        """The process has ended (exit code as a shell tells it). now: RFC 3339."""
-        told: Manifest = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": now}
+        """The process has ended (exit code as a shell reports it). now: RFC 3339."""
+        terminated: Manifest = {"exitCode": code, "reason": "Error" if code else "Completed", "finishedAt": now}
         if signal:
-            told["signal"] = signal
-        told["startedAt"] = self.state.get("running", {}).get("startedAt", now)
-        told["containerID"] = f"lab://{self.ident}"
-        self.state = {"terminated": told}
+            terminated["signal"] = signal
+        terminated["startedAt"] = self.state.get("running", {}).get("startedAt", now)
+        terminated["containerID"] = f"lab://{self.ident}"
+        self.state = {"terminated": terminated}
 
     def note_failure(self, reason: str, words: str, now: str) -> None:
         """The process could not be started."""
-        told = {"exitCode": 128, "reason": reason, "message": words, "startedAt": now, "finishedAt": now}
-        self.state = {"terminated": told}
+        terminated = {"exitCode": 128, "reason": reason, "message": words, "startedAt": now, "finishedAt": now}
+        self.state = {"terminated": terminated}
 
     def resize(self, wanted: Manifest) -> bool:
         """Take new resources over; True when the resize policy of one that changed wants a restart."""
@@ -89,7 +89,7 @@ class Container:
 
     def status(self) -> Manifest:
         """core/v1 ContainerStatus."""
-        told: Manifest = {
+        status: Manifest = {
             "name": self.name,
             "image": self.spec["image"],
             "imageID": f"lab://{self.spec['image']}",
@@ -100,11 +100,11 @@ class Container:
             "restartCount": max(0, self.run - 1),
         }
         if self.seen_ident:
-            told["containerID"] = f"lab://{self.seen_ident}"
+            status["containerID"] = f"lab://{self.seen_ident}"
         if self.resources:
-            told["resources"] = self.resources
-            told["allocatedResources"] = self.resources.get("requests", {})
-        return told
+            status["resources"] = self.resources
+            status["allocatedResources"] = self.resources.get("requests", {})
+        return status
 
 
 def phase(pod: Manifest, containers: list[Container], over: bool) -> str:
@@ -130,8 +130,8 @@ def pod_status(
     before = pod.get("status") or {}
     mains = [each for each in containers if not each.init]
     inits = [each for each in containers if each.init]
-    told: dict[str, Any] = {key: before[key] for key in ("qosClass", "resize") if key in before}
-    told["phase"] = phase(pod, containers, over)
+    status: dict[str, Any] = {key: before[key] for key in ("qosClass", "resize") if key in before}
+    status["phase"] = phase(pod, containers, over)
     conditions = before.get("conditions") or []
     sandbox = bool(ip) and not over
 
@@ -150,7 +150,7 @@ def pod_status(
     )
     unready = [each.name for each in mains if not each.ready]
     if over:
-        reason = "PodCompleted" if told["phase"] == "Succeeded" else "PodFailed"
+        reason = "PodCompleted" if status["phase"] == "Succeeded" else "PodFailed"
         set_to("ContainersReady", False, reason)
         set_to("Ready", False, reason)
     else:
@@ -158,11 +158,11 @@ def pod_status(
         set_to("ContainersReady", not unready, "ContainersNotReady", message)
         set_to("Ready", not unready, "ContainersNotReady", message)
     set_to("PodScheduled", True)
-    told["conditions"] = conditions
-    told["hostIP"], told["hostIPs"], told["startTime"] = host_ip, [{"ip": host_ip}], start
+    status["conditions"] = conditions
+    status["hostIP"], status["hostIPs"], status["startTime"] = host_ip, [{"ip": host_ip}], start
     if ip:
-        told["podIP"], told["podIPs"] = ip, [{"ip": ip}]
+        status["podIP"], status["podIPs"] = ip, [{"ip": ip}]
     if inits:
-        told["initContainerStatuses"] = [each.status() for each in inits]
-    told["containerStatuses"] = [each.status() for each in mains]
-    return told
+        status["initContainerStatuses"] = [each.status() for each in inits]
+    status["containerStatuses"] = [each.status() for each in mains]
+    return status
