@@ -164,14 +164,63 @@ class TrafficPlan:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a fix transforms: the manifests under test, and how the client uses connections.
+    """What a fix transforms: the manifests under test, for the API server that will get them.
 
-    workload: name of the workload under test among them; "" = the only one that a Service selects.
+    workload: name of the workload under test among them; "" = the only one that a Service selects. native_sleep:
+    the API server accepts preStop.sleep (KEP-3960: on by default from Kubernetes 1.30).
     """
 
     documents: tuple[Manifest, ...]
-    recycle_after: int = 0
     workload: str = ""
+    native_sleep: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a fix left in the manifests, whether it set it or found it there.
+
+    words: for titles and tables, "preStop 20 s". values: by name, with the unit in the name; JSON types.
+    """
+
+    words: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSettings:
+    """How the sample app behaves and is rolled, before any fix.
+
+    startup_delay_s: until it listens. latency_ms, cpu_ms: per request. max_surge, max_unavailable: as a Deployment
+    takes them, a number or a percentage.
+    """
+
+    startup_delay_s: float = 0.0
+    latency_ms: float = 0.0
+    cpu_ms: float = 0.0
+    max_surge: str = "25%"
+    max_unavailable: str = "25%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """What the verdict judges by.
+
+    max_failed: failed requests that still count as PASS. max_late_ms: p99 lateness above which the traffic was not the
+    one that was planned. expects: what must have been seen for the trial to count, by the names of
+    analysis.verdict.count_transitions; None: anything at all. even_shares: pods that were added must get their share.
+    """
+
+    max_failed: int = 0
+    max_late_ms: float = 20.0
+    expects: tuple[str, ...] | None = None
+    even_shares: bool = False
+
+    @classmethod
+    def of(cls, meta: Mapping[str, Any]) -> Criteria:
+        """Those that trial.json holds; what it does not say is as it is by default."""
+        found = dict(meta.get("criteria") or {})
+        expects = found.get("expects")
+        return cls(**found | {"expects": None if expects is None else tuple(map(str, expects))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +228,11 @@ class Trial:
     """One run of one scenario with one set of fixes; all of it is written into the journal.
 
     name: unique in its run, "rollout--prestop+readiness". fixes: names, in the order they are applied.
-    options: the scenario's own (image or restart, replicas to scale to, force, ...). settings: what fixes read
-    (prestop_s, grace_s, ...). Durations in seconds.
+    options: the scenario's own (restart, replicas to scale to, force, ...). app: how the sample app behaves; None: the
+    workload under test is the user's own. next_image: what a rolling update changes to; "" = a restart, None = the
+    cluster's own second image. fix_settings: what the trial's fixes were asked for, by the fields of fixes.FixSettings;
+    applied: what each of them left in the manifests. patch: what they changed, as a unified diff.
+    Durations in seconds.
     """
 
     name: str
@@ -196,7 +248,17 @@ class Trial:
     workers: int = 1
     timeout_s: float = 300.0
     options: Mapping[str, Any] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    app: AppSettings | None = AppSettings()
+    next_image: str | None = None
+    criteria: Criteria = Criteria()
+    fix_settings: Mapping[str, Any] = field(default_factory=dict)
+    applied: Mapping[str, Applied] = field(default_factory=dict)
+    patch: str = ""
+
+    @property
+    def sample(self) -> bool:
+        """The workload under test is hazd's sample app, which logs, counts and names itself."""
+        return self.app is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,15 @@
 """What a scenario is, where scenarios are found, and the stage they act on.
 
 A scenario is one file: a header and one coroutine `disrupt(stage)`. Everything else (set-up, warm-up, traffic,
-settling, teardown) belongs to run.py. The stage speaks kubectl's verbs; each call marks the timeline and, where it
-changes something outside the trial's namespace, leaves word of how to put it back.
+settling, teardown) belongs to hazd/trial. The stage speaks kubectl's verbs; each call marks the timeline and, where it
+changes something outside the trial's namespace, notes how it is restored.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
+import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hazd.errors import UsageError
+from hazd.fixes import FixSettings
 from hazd.model import Manifest
 
 if TYPE_CHECKING:
@@ -39,7 +41,8 @@ class Scenario:
     expects: what must have been seen for the trial to count, by the names of analysis.verdict.count_transitions.
     placement: "spread" (the scheduler's choice) or "packed" (all replicas on one node unless a fix says otherwise).
     streams: connection streams when --connection is not given. profile: load profile when --profile is not given; rates
-    in it may be percentages of --rate. settings: what fixes and verdict read unless the caller says otherwise.
+    in it may be percentages of --rate. fix_settings: of the fixes, where the caller does not say otherwise.
+    even_shares: the verdict asks whether pods that were added get their share of the requests.
     prepare: pure, (documents, options, "rate" and "workload") -> documents, for what the scenario needs in the
     manifests. sample_only: why it needs hazd's own sample app, "" where any workload will do.
     """
@@ -60,7 +63,8 @@ class Scenario:
     placement: str = "spread"
     streams: tuple[str, ...] = ("new", "reused")
     profile: str = "constant"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    fix_settings: FixSettings = field(default_factory=FixSettings)
+    even_shares: bool = False
     prepare: Prepare | None = None
     sample_only: str = ""
 
@@ -68,19 +72,19 @@ class Scenario:
         """How many nodes it takes away under these options."""
         return int(options[self.takes_nodes] if isinstance(self.takes_nodes, str) else self.takes_nodes)
 
-    def wants(self, name: str, value: Any) -> str:
-        """ "" when an option of this scenario may have this value, else what it wants, for an error message."""
+    def why_not(self, name: str, value: Any) -> str | None:
+        """What an option of this scenario wants instead of this value, for an error message; None: it may have it."""
         default, choices = self.options[name], self.choices.get(name)
         if choices is not None:
-            return "" if value in choices else f"one of {', '.join(choices)}"
+            return None if value in choices else f"one of {', '.join(choices)}"
         if isinstance(default, bool):
-            return "" if isinstance(value, bool) else "true or false"
+            return None if isinstance(value, bool) else "true or false"
         if isinstance(default, int | float):
             kinds = int if isinstance(default, int) else (int, float)
             low = self.least.get(name, 0)
-            fits = isinstance(value, kinds) and not isinstance(value, bool) and value >= low
-            return "" if fits else f"a {'whole ' if kinds is int else ''}number from {low:g}"
-        return ""
+            fits = isinstance(value, kinds) and not isinstance(value, bool) and low <= value < math.inf
+            return None if fits else f"{'an integer' if kinds is int else 'a number'} from {low:g}"
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """What `hazd list --json` prints; JSON types only."""

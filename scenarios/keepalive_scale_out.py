@@ -5,6 +5,7 @@ from clients that are already connected: their share stays near 0 however long o
 N requests (`Connection: close`) makes the shares even within seconds; no probe and no preStop hook can.
 """
 
+from hazd.fixes import FixSettings
 from hazd.scenario import scenario
 from hazd.stage import Stage
 
@@ -17,8 +18,9 @@ from hazd.stage import Stage
     least={"factor": 2},
     expects=("additions",),
     streams=("reused",),
-    settings={"recycle_after": 20, "even_shares": True},
-    sample_only="only its answers say which pod gave them",
+    fix_settings=FixSettings(recycle_after=20),
+    even_shares=True,
+    sample_only="only its responses name the pod that gave them",
 )
 async def disrupt(stage: Stage) -> None:
     await stage.scale(stage.trial.replicas * int(stage.options["factor"]))

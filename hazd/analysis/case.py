@@ -38,6 +38,10 @@ class Case:
         """A time for people: seconds since the disruption began."""
         return "an unknown time" if when_ns is None else f"{(when_ns - self.origin_ns) / S:+.2f} s"
 
+    def applied(self, fix: str) -> Mapping[str, Any]:
+        """What the fix left in the manifests, by name with its unit; empty where the journal does not say."""
+        return ((self.meta.get("applied") or {}).get(fix) or {}).get("values") or {}
+
     def peer_fits(self, pod: PodLife) -> Any:
         """1 where the connection's pod is unknown or this one, 0 where it is known to be another."""
         return (self.failed.peer == "") | (self.failed.peer == pod.name)

@@ -23,7 +23,7 @@ from hazd.analysis.story import Story, read_story
 from hazd.analysis.terminations import Lost, find_additions, find_terminations
 from hazd.analysis.timeline import Timeline, build_timeline
 from hazd.analysis.verdict import count_transitions, judge, uneven
-from hazd.model import CONTROL_STREAM, Outage, TrialRecord, Verdict
+from hazd.model import CONTROL_STREAM, Criteria, Outage, TrialRecord, Verdict
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def analyse(record: TrialRecord) -> TrialResult:
     good_again = [outage.first_good_ns for outage in outages]
     checks = (*(meta.get("checks") or ()), *check_fixes(case))
     streams = _streams(case, meta, outages)
-    even = (meta.get("settings") or {}).get("even_shares")
+    even = Criteria.of(meta).even_shares
     kept = next((item.skew for item in streams if item.connection == "reused"), None) if even else None
     return TrialResult(
         name=record.name,

@@ -62,7 +62,6 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
 
 def _trial(result: TrialResult) -> dict[str, Any]:
     meta = result.meta
-    settings = meta.get("settings") or {}
     lengths = [outage.length_ms for outage in result.outages]
     return {
         "name": result.name,
@@ -125,8 +124,9 @@ def _trial(result: TrialResult) -> dict[str, Any]:
         "accounting": result.accounting.contract(),
         "control": result.control.contract() if result.control else None,
         "state": str(meta.get("state", "")),
-        "settings": {name: value for name, value in settings.items() if name != "patch"},
-        "patch": str(settings.get("patch") or ""),
+        "settings": {**(meta.get("app") or {}), **(meta.get("fix_settings") or {}), **(meta.get("criteria") or {})},
+        "applied": dict(meta.get("applied") or {}),
+        "patch": str(meta.get("patch") or ""),
         "options": dict(meta.get("options") or {}),
         "replicas": meta.get("replicas"),
         "rate": meta.get("rate"),

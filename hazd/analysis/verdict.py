@@ -13,12 +13,7 @@ from hazd.analysis.accounting import Accounting
 from hazd.analysis.control import Control, doubts, is_charged
 from hazd.analysis.skew import Skew
 from hazd.analysis.story import Story
-from hazd.model import Outcome, Verdict
-
-LATE_P99_MS = 20.0
-"""Above this the traffic was not the one that was asked for: requests bunch up and short outages are missed.
-
-The default of the setting max_late_ms."""
+from hazd.model import Criteria, Outcome, Verdict
 
 
 def judge(
@@ -39,14 +34,14 @@ def judge(
     before the disruption began, which it cannot have caused. control: requests to a pod that nothing disturbed; when
     any of them failed nothing passes. shared: the service's failures at the same time, which it is not charged with.
     """
-    settings = meta.get("settings") or {}
-    worthless = [*_ended(meta), *accounting.problems, *_checks(meta), *_undisrupted(settings, transitions)]
+    criteria = Criteria.of(meta)
+    worthless = [*_ended(meta), *accounting.problems, *_checks(meta), *_undisrupted(criteria, transitions)]
     if not accounting.recorded:
         worthless.append("no request was recorded")
     weak = _weak(meta, accounting, late_p99_ms, story)
     if too_early:
         weak.append(f"{too_early:,} requests failed before the disruption began: something else was wrong already")
-    budget = int(settings.get("max_failed") or 0)
+    budget = criteria.max_failed
     over = [uneven(skew)] if skew is not None and uneven(skew) else []
     if failed > budget:
         allowed = f", {budget:,} are allowed" if budget else ""
@@ -104,18 +99,17 @@ def _checks(meta: Mapping[str, Any]) -> list[str]:
     return [f"{item.get('name')}: {item.get('message')}" for item in failed]
 
 
-def _undisrupted(settings: Mapping[str, Any], transitions: Mapping[str, int]) -> list[str]:
-    expected = settings.get("expects")
-    if expected is None:
+def _undisrupted(criteria: Criteria, transitions: Mapping[str, int]) -> list[str]:
+    if criteria.expects is None:
         return [] if any(transitions.values()) else ["nothing was disrupted: no pod changed after the disruption began"]
-    missing = [str(name) for name in expected if not transitions.get(str(name))]
+    missing = [name for name in criteria.expects if not transitions.get(name)]
     return [f"nothing was disrupted: no {' and no '.join(missing)} were seen"] if missing else []
 
 
 def _weak(meta: Mapping[str, Any], accounting: Accounting, late_p99_ms: float | None, story: Story) -> list[str]:
     found: list[str] = []
-    most_ms = float((meta.get("settings") or {}).get("max_late_ms") or LATE_P99_MS)
-    if late_p99_ms is not None and late_p99_ms > most_ms:
+    # Late requests bunch up, and short outages are missed: the traffic was not the one that was planned.
+    if late_p99_ms is not None and late_p99_ms > Criteria.of(meta).max_late_ms:
         found.append(f"the generator lagged: 1 % of the requests left more than {late_p99_ms:.0f} ms late")
     if accounting.not_sent:
         found.append(f"the generator lagged: {accounting.not_sent:,} requests were never sent")
@@ -132,4 +126,4 @@ def _weak(meta: Mapping[str, Any], accounting: Accounting, late_p99_ms: float | 
     return found
 
 
-__all__ = ["LATE_P99_MS", "count_transitions", "judge", "uneven"]
+__all__ = ["count_transitions", "judge", "uneven"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Annotated
@@ -9,10 +10,17 @@ from typing import Annotated
 import typer
 
 from hazd.cli import app
+from hazd.cli.help import GroupedCommand
+from hazd.cli.options import OUTPUT
+
+_runs = functools.partial(typer.Option, rich_help_panel="Runs")
+_budget = functools.partial(typer.Option, rich_help_panel="Budgets")
+_output = functools.partial(typer.Option, rich_help_panel=OUTPUT)
 
 
 @app.command(
     "compare",
+    cls=GroupedCommand,
     epilog="Examples:  hazd compare reports/nightly reports/baseline --max-failed 0   |   "
     "hazd compare reports/nightly reports/monday reports/tuesday   |   "
     "hazd compare reports/nightly --max-outage-ms 500 --junit junit.xml",
@@ -22,17 +30,17 @@ def compare_command(
     baselines: Annotated[
         list[Path] | None, typer.Argument(help="Runs to compare with; the more, the smaller a rise is found.")
     ] = None,
-    also: Annotated[list[Path] | None, typer.Option(help="A further run of what RUN has run; repeatable.")] = None,
+    also: Annotated[list[Path] | None, _runs(help="A further run of what RUN has run; repeatable.")] = None,
     allow_known_failures: Annotated[
-        bool, typer.Option("--allow-known-failures", help="A trial that failed before, and is no worse, passes.")
+        bool, _runs("--allow-known-failures", help="A trial that failed before, and is no worse, passes.")
     ] = False,
-    max_failed: Annotated[int | None, typer.Option(help="Failed requests a deciding trial may have.")] = None,
-    max_outage_ms: Annotated[float | None, typer.Option(help="Longest outage of a deciding trial, ms.")] = None,
-    max_latency_ratio: Annotated[float | None, typer.Option(help="p99 latency, run / baseline.")] = None,
-    max_recovery_ratio: Annotated[float | None, typer.Option(help="Recovery time, run / baseline.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML here.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a Markdown summary here.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+    max_failed: Annotated[int | None, _budget(help="Failed requests a deciding trial may have.")] = None,
+    max_outage_ms: Annotated[float | None, _budget(help="Longest outage of a deciding trial, ms.")] = None,
+    max_latency_ratio: Annotated[float | None, _budget(help="p99 latency, run / baseline.")] = None,
+    max_recovery_ratio: Annotated[float | None, _budget(help="Recovery time, run / baseline.")] = None,
+    junit: Annotated[Path | None, _output(help="Write JUnit XML here.")] = None,
+    markdown: Annotated[Path | None, _output(help="Write a Markdown summary here.")] = None,
+    as_json: Annotated[bool, _output("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare a run with baselines, trial by trial: failures by kind, latency, outages, recovery time.
 

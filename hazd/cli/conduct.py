@@ -67,7 +67,7 @@ def conduct(
     at once, on the lab only (None: by cores). keep: leave the trials' namespaces.
     """
     from hazd.fixes import load as load_fixes
-    from hazd.plan.check import check
+    from hazd.plan.check import check_all
     from hazd.scenario import load_scenarios
 
     check_parallel(parallel, choice.spec)
@@ -76,8 +76,7 @@ def conduct(
             "--keep does not fit --cluster lab", "a lab ends with the command that made it: --cluster kind"
         )
     scenarios = load_scenarios(*folders)
-    for options in wanted:
-        check(options, scenarios, load_fixes())
+    check_all(wanted, scenarios, load_fixes())
     label = wanted[0].scenario if len(wanted) == 1 else "matrix"
     folder = out / (name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}")
     if folder.exists() and not resume:
@@ -232,7 +231,7 @@ class Conductor:
     async def _first_lane(self, cluster: Cluster) -> Lane:
         """Plan the trials for this cluster and begin the run."""
         from hazd.fixes import load as load_fixes
-        from hazd.plan import left_out, make_trials
+        from hazd.plan import make_trials, skipped_fixes
         from hazd.trial.run import Run
 
         self._say("container images")
@@ -244,7 +243,7 @@ class Conductor:
             for trial in make_trials(options, self.scenarios[options.scenario], fixes, cluster.info, images.app)
         )
         for options in self.wanted:
-            for fix, reason in left_out(options, self.scenarios[options.scenario], fixes).items():
+            for fix, reason in skipped_fixes(options, self.scenarios[options.scenario], fixes).items():
                 self._note(f"{fix} is skipped: {reason}")
         keep = self.keep and not _is_lab(cluster)
         if self.keep and not keep:

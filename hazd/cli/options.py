@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
 from hazd.cli.words import parse_headers, parse_statuses, read_body
+from hazd.errors import UsageError
+from hazd.model import AppSettings, Manifest
 
 if TYPE_CHECKING:
     from hazd.cli.conduct import ClusterChoice
 
+FIXES = "Fixes"
 APP = "Sample app"
 OWN = "Your own workload"
 CLUSTER = "Cluster"
 OUTPUT = "Output"
 TRAFFIC = "Traffic"
+SCENARIO = "Scenario and verdict"
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,12 +93,128 @@ class ClusterOptions:
     def choice(self) -> ClusterChoice:
         from hazd.cli.conduct import ClusterChoice
 
+        return ClusterChoice(spec=self.cluster, lab=self._lab(), node_command=self.node_command, image=self.image)
+
+    @property
+    def is_lab(self) -> bool:
+        """The lab by name; "auto" may turn out to be one, which nobody knows before it is opened."""
+        return self.cluster.partition(":")[0] == "lab"
+
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
+        """No field of hazd.plan.Options; what is wrong with the choice goes into `problems`."""
+        from hazd.cluster.choose import spec_problems
+        from hazd.cluster.lab.options import LabOptions
+
+        problems += spec_problems(self.cluster, image=self.image, node_command=self.node_command)
+        if self.cluster.startswith("context:") and self.image is None:
+            problems.append(
+                f"--image: needed with --cluster {self.cluster}: hazd's image in a registry its nodes reach"
+            )
+        for name, value in self._lab().items():
+            flag = f"--{name.removesuffix('_s').replace('_', '-')}"
+            if not self.is_lab:
+                problems.append(f"{flag}: {value} does not fit --cluster {self.cluster}; it is for --cluster lab")
+            try:
+                LabOptions(**{name: value})
+            except UsageError as error:
+                problems.append(f"{flag}: {value} is not {error.hint}")
+        return {}
+
+    def _lab(self) -> dict[str, Any]:
         lab = {
             "propagation_delay_s": self.propagation_delay,
             "min_sync_period_s": self.min_sync_period,
             "nodes": self.nodes,
         }
-        return ClusterChoice(spec=self.cluster, lab=lab, node_command=self.node_command, image=self.image)
+        return {name: value for name, value in lab.items() if value is not None}
+
+
+_fix_option = functools.partial(typer.Option, show_default=False, rich_help_panel=FIXES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixSwitches:
+    """Which fixes are on: a field `with_NAME` a fix of hazd/fixes."""
+
+    with_prestop: Annotated[bool, _fix_option("--with-prestop/--without-prestop", help="preStop sleep.")] = False
+    with_readiness: Annotated[bool, _fix_option("--with-readiness/--without-readiness", help="readinessProbe.")] = False
+    with_graceful_shutdown: Annotated[
+        bool,
+        _fix_option(
+            "--with-graceful-shutdown/--without-graceful-shutdown", help="On SIGTERM finish what is in flight."
+        ),
+    ] = False
+    with_pdb: Annotated[bool, _fix_option("--with-pdb/--without-pdb", help="PodDisruptionBudget.")] = False
+    with_anti_affinity: Annotated[
+        bool, _fix_option("--with-anti-affinity/--without-anti-affinity", help="Replicas on different nodes.")
+    ] = False
+    with_recycle: Annotated[
+        bool, _fix_option("--with-recycle/--without-recycle", help="Close a connection after --recycle-after requests.")
+    ] = False
+    with_min_ready_seconds: Annotated[
+        bool, _fix_option("--with-min-ready-seconds/--without-min-ready-seconds", help="minReadySeconds.")
+    ] = False
+    grace_seconds: Annotated[
+        int | None,
+        _fix_option(help="terminationGracePeriodSeconds, exactly; without it as is needed."),
+    ] = None
+    with_all: Annotated[bool, _fix_option("--with-all", help="Every fix that cures something here.")] = False
+
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
+        """The fields of hazd.plan.Options that these options set; `problems` stays as it is."""
+        from hazd.fixes import load
+
+        found = load().values()
+        on = tuple(fix.name for fix in found if getattr(self, _parameter(fix.switch), None) not in (None, False))
+        return {"fixes": on, "all_fixes": self.with_all, "fix_settings": _given_settings(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixValues:
+    """How far each fix goes; None: the scenario's own, else the fix's default."""
+
+    prestop_seconds: Annotated[int | None, _fix_option(help="prestop: length of the sleep, s (default 5).")] = None
+    readiness_path: Annotated[
+        str | None,
+        _fix_option(help="readiness: of the probe; own workloads get a TCP probe without."),
+    ] = None
+    readiness_port: Annotated[str | None, _fix_option(help="readiness: number or name (default: the Service's).")] = (
+        None
+    )
+    readiness_scheme: Annotated[
+        str | None, _fix_option(help="readiness: HTTP or HTTPS (default: by the port's name).")
+    ] = None
+    pdb_max_unavailable: Annotated[str | None, _fix_option(help="pdb: maxUnavailable (default 1).")] = None
+    pdb_min_available: Annotated[str | None, _fix_option(help="pdb: minAvailable instead of maxUnavailable.")] = None
+    anti_affinity: Annotated[
+        str | None,
+        _fix_option(help="anti-affinity: preferred or required (default preferred)."),
+    ] = None
+    topology_key: Annotated[
+        str | None,
+        _fix_option(help="anti-affinity: the label that differs (default the host's)."),
+    ] = None
+    recycle_after: Annotated[
+        int | None,
+        _fix_option(help="recycle: requests a connection may carry (default 1000)."),
+    ] = None
+    min_ready_seconds: Annotated[int | None, _fix_option(help="min-ready-seconds: its value, s (default 5).")] = None
+
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
+        """The fields of hazd.plan.Options that these options set; `problems` stays as it is."""
+        return {"fix_settings": _given_settings(self)}
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _given_settings(group: FixSwitches | FixValues) -> dict[str, Any]:
+    """The fields of FixSettings that a group's options set, as the fixes themselves say which do."""
+    from hazd.fixes import flags, load
+
+    found = {name: getattr(group, _parameter(flag), None) for name, flag in flags(load()).items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,10 +248,7 @@ class AppOptions:
     ] = False
 
     def for_plan(self, problems: list[str]) -> dict[str, Any]:
-        """The fields of hazd.plan.Options that these options set; what contradicts goes into `problems`.
-
-        Raises UsageError for manifests that cannot be read.
-        """
+        """The fields of hazd.plan.Options that these options set; what contradicts goes into `problems`."""
         if self.manifests is not None:
             return self._for_own(self.manifests, problems)
         from hazd.sample_app.certificate import issue_certificate
@@ -141,13 +260,13 @@ class AppOptions:
             "replicas": self.replicas,
             "certificate": issue_certificate() if self.tls else None,
             "verify_tls": not self.insecure,
-            "workload": {
-                "startup_delay_s": self.startup_delay,
-                "latency_ms": self.latency,
-                "cpu_ms": self.cpu,
-                "max_surge": self.max_surge,
-                "max_unavailable": self.max_unavailable,
-            },
+            "app": AppSettings(
+                startup_delay_s=self.startup_delay,
+                latency_ms=self.latency,
+                cpu_ms=self.cpu,
+                max_surge=self.max_surge,
+                max_unavailable=self.max_unavailable,
+            ),
         }
 
     def _for_own(self, manifests: Path, problems: list[str]) -> dict[str, Any]:
@@ -159,8 +278,12 @@ class AppOptions:
             if value != item.default and item.name not in ("manifests", "workload_name", "next_image", "replicas"):
                 flag = f"--{item.name.replace('_', '-')}"
                 problems.append(f"{flag}: {value!r} is for the sample app; with --workload your manifests say it")
-        own = OwnWorkload(load_documents(manifests), self.workload_name, self.next_image)
-        return {"replicas": self.replicas, "own": own}
+        documents: tuple[Manifest, ...] = ()
+        try:
+            documents = load_documents(manifests)
+        except UsageError as error:
+            problems += [f"--workload: {line}" for line in error.message.splitlines()]
+        return {"replicas": self.replicas, "own": OwnWorkload(documents, self.workload_name, self.next_image)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,14 +386,52 @@ class OutputOptions:
         bool, typer.Option("--keep", help="Leave the trials' namespaces for a look.", rich_help_panel=OUTPUT)
     ] = False
 
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
+        """No field of hazd.plan.Options; a folder that cannot be goes into `problems`."""
+        place = next(path for path in (self.out, *self.out.parents) if path.exists())
+        if not place.is_dir():
+            problems.append(f"--out: {str(self.out)!r} cannot be a folder, since {place} is a file; name another")
+        elif not os.access(place, os.W_OK):
+            problems.append(f"--out: {str(self.out)!r} cannot be written, {place} is read-only for you; name another")
+        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9][-\w.+]{0,99}", self.name, re.ASCII):
+            problems.append(f"--name: {self.name!r} is not a folder's name of letters, digits, '-', '_', '.' and '+'")
+        return {}
 
-def plan_options(*groups: AppOptions | TrafficOptions, problems: Sequence[str] = ()) -> dict[str, Any]:
-    """The fields of hazd.plan.Options that these groups set; what cannot be read comes before the `problems` given."""
-    told: list[str] = []
+
+Group: TypeAlias = AppOptions | ClusterOptions | FixSwitches | FixValues | OutputOptions | TrafficOptions
+
+
+def plan_options(*groups: Group, problems: Sequence[str] = ()) -> dict[str, Any]:
+    """The fields of hazd.plan.Options that these groups set; what is wrong with any comes before the `problems` given.
+
+    Nothing is opened, created or written.
+    """
+    found_problems: list[str] = []
     found: dict[str, Any] = {}
+    fix_settings: dict[str, Any] = {}
     for group in groups:
-        found |= group.for_plan(told)
-    return found | {"problems": (*told, *problems)}
+        more = group.for_plan(found_problems)
+        fix_settings |= more.pop("fix_settings", {})
+        found |= more
+    if "own" in found and any(isinstance(group, ClusterOptions) and group.is_lab for group in groups):
+        found_problems.append(
+            "--workload: the lab runs commands, not images, so it cannot run a workload of your own; "
+            "use --cluster kind (it needs Docker) or --cluster context:NAME"
+        )
+    return found | {"fix_settings": fix_settings, "problems": (*found_problems, *problems)}
 
 
-__all__ = ["AppOptions", "ClusterOptions", "OutputOptions", "TrafficOptions", "plan_options", "with_groups"]
+__all__ = [
+    "APP",
+    "FIXES",
+    "OUTPUT",
+    "SCENARIO",
+    "AppOptions",
+    "ClusterOptions",
+    "FixSwitches",
+    "FixValues",
+    "OutputOptions",
+    "TrafficOptions",
+    "plan_options",
+    "with_groups",
+]

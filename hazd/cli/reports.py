@@ -26,10 +26,10 @@ def report_command(
 def fix_command(
     name: Annotated[str | None, typer.Argument(help="Which fix; none: list them all.")] = None,
     file: Annotated[Path | None, typer.Option(help="Your own manifests instead of the sample app.")] = None,
-    prestop_seconds: Annotated[int, typer.Option(help="For prestop, s.")] = 5,
+    prestop_seconds: Annotated[int | None, typer.Option(help="For prestop, s (default 5).")] = None,
 ) -> None:
     """Show a fix as a diff of manifests, with the race that it cures and the one it does not."""
-    from hazd.fixes import load
+    from hazd.fixes import FixSettings, load
     from hazd.manifests import diff, load_documents
     from hazd.model import Setup
     from hazd.sample_app.manifests import sample_workload
@@ -42,8 +42,11 @@ def fix_command(
     if name not in fixes:
         raise UsageError(f"fix: {name!r} is not one of {', '.join(fixes)}", "`hazd fix` lists them")
     item = fixes[name]
+    if prestop_seconds is not None and "prestop_s" not in item.inputs:
+        raise UsageError(f"--prestop-seconds: {prestop_seconds} is for prestop, not for {name}", "`hazd fix prestop`")
     before = load_documents(file) if file else sample_workload(image="hazd/workload:example", replicas=4)
-    after = item.apply(Setup(before), {"prestop_s": prestop_seconds, "native_sleep": True})
+    settings = FixSettings() if prestop_seconds is None else FixSettings(prestop_s=prestop_seconds)
+    after, _ = item.apply(Setup(before), settings)
     typer.echo(f"# {item.name}: {item.summary}\n# cures: {item.cures}\n# does not cure: {item.not_cures}")
     typer.echo(diff(before, after.documents) or "# nothing to change")
 

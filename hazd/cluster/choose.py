@@ -34,19 +34,14 @@ async def open_cluster(
     only (see KubeCluster). Raises UsageError for a spec that means nothing or an option that does not fit it, and
     EnvironmentProblem for a cluster that this machine cannot have.
     """
+    problems = spec_problems(spec, image=image, node_command=node_command)
+    if problems:
+        raise UsageError("\n".join(problems))
     name = spec.removeprefix("context:") if spec.startswith("context:") else ""
     if spec.startswith("lab:"):
         from hazd.cluster.lab.options import parse_options
 
         spec, lab = "lab", {**parse_options(spec.removeprefix("lab:")), **(lab or {})}
-    if spec not in ("kind", "lab", "auto") and not name:
-        raise UsageError(f"--cluster {spec!r} is not known", f"one of {SPECS}")
-    if not name:
-        for option, value in (("--image", image), ("--node-command", node_command)):
-            if value:
-                raise UsageError(
-                    f"{option} {value!r} does not fit --cluster {spec}", "it is for --cluster context:NAME"
-                )
     if name:
         from hazd.cluster.kube.cluster import KubeCluster
 
@@ -58,6 +53,33 @@ async def open_cluster(
     if spec == "lab":
         return _lab(lab), "the lab (an emulation in network namespaces), because --cluster names it"
     return await _auto(progress, lab)
+
+
+def spec_problems(spec: str, *, image: str | None = None, node_command: str | None = None) -> list[str]:
+    """What is wrong with --cluster and the options that only contexts take, a line each; nothing is opened."""
+    from hazd.cluster.lab.options import parse_options
+
+    kind, _, rest = spec.partition(":")
+    found: list[str] = []
+    readers: tuple[tuple[str | None, Callable[[str], object]], ...] = (
+        (rest if kind == "lab" else None, parse_options),
+        (image, images_from),
+    )
+    for value, read in readers:
+        try:
+            if value is not None:
+                read(value)
+        except UsageError as error:
+            found.append(f"{error.message}; right is {error.hint}")
+    if spec not in ("kind", "lab", "auto") and not (kind in ("lab", "context") and rest):
+        found.append(f"--cluster: {spec!r} is not one of {SPECS}")
+    if kind != "context":
+        for option, value in (("--image", image), ("--node-command", node_command)):
+            if value is not None:
+                found.append(f"{option}: {value!r} does not fit --cluster {spec}; it is for --cluster context:NAME")
+    elif node_command is not None and "{node}" not in node_command:
+        found.append(f"--node-command: {node_command!r} lacks {{node}}, as in 'ssh {{node}} sudo poweroff -f'")
+    return found
 
 
 async def _auto(progress: Callable[[str], None], lab: Mapping[str, Any] | None) -> tuple[Cluster, str]:
@@ -117,11 +139,14 @@ def images_from(reference: str) -> Images:
     first, comma, second = reference.partition(",")
     path, colon, tag = first.rpartition(":")
     if not colon or "/" in tag or not tag or not path or "@" in first or (comma and not second):
-        raise UsageError(f"--image {reference!r} is not NAME:TAG", "or two of them, NAME:TAG,NAME:TAG2")
+        raise UsageError(f"--image: {reference!r} is not NAME:TAG", "NAME:TAG, or two of them, NAME:TAG,NAME:TAG2")
     if second == first:
-        raise UsageError(f"--image {reference!r} names one tag twice", "a rolling update needs a tag to change to")
+        raise UsageError(
+            f"--image: {reference!r} names one tag twice",
+            "NAME:TAG,NAME:TAG2: a rolling update needs both",
+        )
     following = f"{first[:-2]}-b" if first.endswith("-a") else f"{first}-next"
     return Images(app=first, app_next=second or following, worker=first)
 
 
-__all__ = ["SPECS", "images_from", "open_cluster"]
+__all__ = ["SPECS", "images_from", "open_cluster", "spec_problems"]

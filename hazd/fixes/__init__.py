@@ -2,28 +2,20 @@
 
 Order of application does not matter (they commute under the same settings); `load` gives one fixed order so that names
 and reports read the same. A fix never lowers what the manifests already do, unless a setting asks for it by name.
-
-Settings, all optional, durations in whole seconds: workload (name of the one to change), containers (names),
-prestop_s 5, native_sleep True, grace_s (exactly that), shutdown_s 10 (time the app may take after SIGTERM),
-readiness_path, readiness_port, readiness_scheme, readiness_period_s 1, startup_delay_s, pdb_max_unavailable 1 or
-pdb_min_available, anti_affinity "preferred" or "required", topology_key, recycle_after 1000, recycle_client False,
-min_ready_s 5.
+What a fix may be told is in FixSettings (_settings.py); what it left in the manifests comes back as Applied.
 """
 
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
 
 from hazd.errors import UsageError
+from hazd.fixes._settings import FixSettings, setting_problems
 from hazd.manifests import choose_workload
-from hazd.model import Manifest, Setup
-
-Settings: TypeAlias = Mapping[str, Any]
+from hazd.model import Applied, Manifest, Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +23,10 @@ class Fix:
     """A fix as the command line names it.
 
     summary: one line. cures, not_cures: the race that it ends, and the one that it leaves. order: where it stands in
-    lists. apply(setup, settings): the changed setup; raises UsageError for a setting that makes no sense.
-    applies(setup): "" when it can act on this workload, else the reason why it cannot; then `apply` changes nothing.
+    lists. apply(setup, settings): the changed setup, and what now stands in the manifests. why_not(setup, settings):
+    the reason why it cannot act on this workload, None when it can; with a reason `apply` changes nothing.
+    inputs: the fields of FixSettings that it reads, each with the option that sets it ("" where there is none).
+    switch: the option that turns it on, --with-NAME unless given.
     """
 
     name: str
@@ -40,38 +34,41 @@ class Fix:
     cures: str
     not_cures: str
     order: int
-    apply: Callable[[Setup, Settings], Setup]
-    applies: Callable[[Setup], str]
+    apply: Callable[[Setup, FixSettings], tuple[Setup, Applied]]
+    why_not: Callable[[Setup, FixSettings], str | None]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    switch: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.switch:
+            object.__setattr__(self, "switch", f"--with-{self.name}")
 
 
 def load() -> dict[str, Fix]:
-    """Every fix of this folder by name, in the order they are applied."""
-    modules = (importlib.import_module(f"{__name__}.{item.name}") for item in pkgutil.iter_modules(__path__))
+    """Every fix of this folder by name, in the order they are applied; modules that begin with _ are none."""
+    names = (item.name for item in pkgutil.iter_modules(__path__) if not item.name.startswith("_"))
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in names)
     found: list[Fix] = sorted((module.FIX for module in modules), key=lambda fix: (fix.order, fix.name))
     return {fix.name: fix for fix in found}
 
 
-def workload_of(setup: Setup, settings: Settings) -> Manifest:
+def flags(fixes: Mapping[str, Fix]) -> dict[str, str]:
+    """The fields of FixSettings that options of the command line set, each with its option."""
+    return {name: flag for fix in fixes.values() for name, flag in fix.inputs.items() if flag}
+
+
+def workload_of(setup: Setup) -> Manifest:
     """The workload a fix changes. Raises UsageError when it is not clear."""
-    return choose_workload(setup.documents, str(settings.get("workload") or setup.workload))
+    return choose_workload(setup.documents, setup.workload)
 
 
-def needs_a_workload(setup: Setup) -> str:
-    """The `applies` of a fix that acts on any Deployment or StatefulSet."""
+def why_no_workload(setup: Setup, _: FixSettings) -> str | None:
+    """The `why_not` of a fix that acts on any Deployment or StatefulSet."""
     try:
-        choose_workload(setup.documents, setup.workload)
+        workload_of(setup)
     except UsageError as error:
         return error.message
-    return ""
+    return None
 
 
-def seconds(settings: Settings, name: str, default: float, least: float = 0) -> int:
-    """A setting in seconds, rounded up to whole ones, as every field it ends up in wants it. Raises UsageError."""
-    value = settings.get(name)
-    value = default if value is None else value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= 86_400:
-        raise UsageError(f"{name}: {value!r} is not right", f"seconds from {least:g} to 86400")
-    return math.ceil(value)
-
-
-__all__ = ["Fix", "Settings", "load", "needs_a_workload", "seconds", "workload_of"]
+__all__ = ["Fix", "FixSettings", "flags", "load", "setting_problems", "why_no_workload", "workload_of"]

@@ -11,10 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hazd.errors import UsageError
-from hazd.fixes import Fix, Settings, needs_a_workload, workload_of
+from hazd.fixes import Fix, FixSettings, why_no_workload, workload_of
 from hazd.manifests import edited, plain, pod_labels, pod_spec
-from hazd.model import Manifest, Setup
+from hazd.model import Applied, Manifest, Setup
 
 PREFERRED, REQUIRED = (
     "preferredDuringSchedulingIgnoredDuringExecution",
@@ -23,16 +22,13 @@ PREFERRED, REQUIRED = (
 WEIGHT = 100
 
 
-def apply(setup: Setup, settings: Settings) -> Setup:
-    mode = settings.get("anti_affinity") or "preferred"
-    key = settings.get("topology_key") or "kubernetes.io/hostname"
-    if mode not in ("preferred", "required"):
-        raise UsageError(f"anti_affinity: {mode!r} is not right", "preferred or required")
-    workload = workload_of(setup, settings)
+def apply(setup: Setup, settings: FixSettings) -> tuple[Setup, Applied]:
+    mode, key = settings.anti_affinity, settings.topology_key
+    workload = workload_of(setup)
     term: dict[str, Any] = {"labelSelector": plain(workload["spec"]["selector"]), "topologyKey": key}
     if workload["kind"] == "Deployment" and mode == "preferred":
         # Only pods of one revision repel each other: else the leaving ones decide where the new ones stand
-        # (KEP-3633, on by default from 1.31; an older API server leaves the field out).
+        # (KEP-3633, on by default from 1.31; an older API server drops the field).
         term["matchLabelKeys"] = ["pod-template-hash"]
 
     def change(copy: Manifest) -> None:
@@ -46,7 +42,9 @@ def apply(setup: Setup, settings: Settings) -> Setup:
         if entry not in away.get(field, []):
             away[field] = [*away.get(field, []), entry]
 
-    return replace(setup, documents=edited(setup.documents, workload, change))
+    changed = replace(setup, documents=edited(setup.documents, workload, change))
+    words = "anti-affinity" if mode == "preferred" else "required anti-affinity"
+    return changed, Applied(words, {"anti_affinity": mode, "topology_key": key})
 
 
 def _drop_attraction(affinity: dict[str, Any], workload: Manifest, key: str) -> None:
@@ -77,5 +75,6 @@ FIX = Fix(
     not_cures="the requests of the one pod that does go, and pods left pending when there are too few nodes",
     order=50,
     apply=apply,
-    applies=needs_a_workload,
+    why_not=why_no_workload,
+    inputs={"anti_affinity": "--anti-affinity", "topology_key": "--topology-key"},
 )

@@ -3,28 +3,26 @@
 Cures: a drain (or several at once, or the VPA's updater) that takes all replicas away together, before new ones serve.
 Does not cure: what asks nobody: rolling updates, scale-in, direct deletion and a node that dies; nor the moment in
 which one allowed pod goes (prestop does). A budget that allows nothing, such as minAvailable at the number of replicas,
-blocks a drain for ever. (Kubernetes docs, "Specifying a Disruption Budget for your Application".)
+blocks a drain until someone lifts it. (Kubernetes docs, "Specifying a Disruption Budget for your Application".)
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
-from hazd.errors import UsageError
-from hazd.fixes import Fix, Settings, needs_a_workload, workload_of
+from hazd.fixes import Fix, FixSettings, why_no_workload, workload_of
 from hazd.manifests import plain, pod_labels
-from hazd.model import Manifest, Setup
+from hazd.model import Applied, Manifest, Setup
 
 KIND = "PodDisruptionBudget"
 
 
-def apply(setup: Setup, settings: Settings) -> Setup:
-    limit = _limit(settings)
-    workload = workload_of(setup, settings)
-    if any(_covers(doc, workload) for doc in setup.documents):
-        return setup  # two budgets on one pod make every eviction fail (HTTP 500), so a user's own one stays alone
+def apply(setup: Setup, settings: FixSettings) -> tuple[Setup, Applied]:
+    workload = workload_of(setup)
+    for doc in setup.documents:
+        if _covers(doc, workload):  # two budgets on one pod make every eviction fail (HTTP 500): the user's own stays
+            return setup, _applied(doc)
     taken = {doc["metadata"]["name"] for doc in setup.documents if doc["kind"] == KIND}
     meta = workload["metadata"]
     name = meta["name"] if meta["name"] not in taken else f"{meta['name']}-hazd"
@@ -32,26 +30,24 @@ def apply(setup: Setup, settings: Settings) -> Setup:
         "apiVersion": "policy/v1",
         "kind": KIND,
         "metadata": {"name": name, **({"namespace": meta["namespace"]} if "namespace" in meta else {})},
-        "spec": {**limit, "selector": plain(workload["spec"]["selector"])},
+        "spec": {**_limit(settings), "selector": plain(workload["spec"]["selector"])},
     }
-    return replace(setup, documents=(*setup.documents, budget))
+    return replace(setup, documents=(*setup.documents, budget)), _applied(budget)
 
 
-def _limit(settings: Settings) -> dict[str, Any]:
-    given = {
-        field: settings[name]
-        for name, field in (("pdb_min_available", "minAvailable"), ("pdb_max_unavailable", "maxUnavailable"))
-        if settings.get(name) is not None
-    }
-    if len(given) == 2:
-        raise UsageError(f"pdb: both minAvailable and maxUnavailable are given: {given}", "give one of them")
-    for field, value in given.items():
-        if isinstance(value, bool) or not re.fullmatch(r"\d+%?", str(value)):
-            raise UsageError(
-                f"pdb {field}: {value!r} is not right", "a whole number from 0, or a percentage such as 50%"
-            )
-        given[field] = int(value) if str(value).isdigit() else value
-    return given or {"maxUnavailable": 1}
+def _limit(settings: FixSettings) -> dict[str, Any]:
+    field, value = "minAvailable", settings.pdb_min_available
+    if value is None:
+        field, value = "maxUnavailable", settings.pdb_max_unavailable
+    return {field: 1 if value is None else int(value) if str(value).isdigit() else value}
+
+
+def _applied(budget: Manifest) -> Applied:
+    spec = budget.get("spec") or {}
+    names = {"maxUnavailable": "max_unavailable", "minAvailable": "min_available"}
+    limits = {field: spec[field] for field in names if spec.get(field) is not None}
+    words = " ".join(["PDB", *(f"{field} {value}" for field, value in limits.items())])
+    return Applied(words, {names[field]: value for field, value in limits.items()})
 
 
 def _covers(doc: Manifest, workload: Manifest) -> bool:
@@ -68,5 +64,6 @@ FIX = Fix(
     not_cures="rolling updates, scale-in, direct deletion and dead nodes, which ask no budget",
     order=40,
     apply=apply,
-    applies=needs_a_workload,
+    why_not=why_no_workload,
+    inputs={"pdb_max_unavailable": "--pdb-max-unavailable", "pdb_min_available": "--pdb-min-available"},
 )

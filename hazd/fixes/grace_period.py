@@ -12,39 +12,47 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from hazd.fixes import Fix, Settings, needs_a_workload, seconds, workload_of
+from hazd.fixes import Fix, FixSettings, why_no_workload, workload_of
 from hazd.manifests import edited, pod_spec
-from hazd.model import Manifest, Setup
+from hazd.model import Applied, Manifest, Setup
 from hazd.sample_app.manifests import is_sample_app
 
 DEFAULT_GRACE_S = 30
 DEFAULT_SHUTDOWN_S = 10
-MARGIN_S = 1  # between the app's own time-out and the kubelet's SIGKILL
+MARGIN_S = 1  # between the app's own timeout and the kubelet's SIGKILL
+INPUTS = {"grace_s": "--grace-seconds", "shutdown_s": ""}
+"""What `fit_grace` reads."""
 
 
-def apply(setup: Setup, settings: Settings) -> Setup:
+def apply(setup: Setup, settings: FixSettings) -> tuple[Setup, Applied]:
     def change(workload: Manifest) -> None:
         fit_grace(pod_spec(workload), settings)
 
-    return replace(setup, documents=edited(setup.documents, workload_of(setup, settings), change))
+    changed = replace(setup, documents=edited(setup.documents, workload_of(setup), change))
+    grace_s = grace_period_s(pod_spec(workload_of(changed)))
+    return changed, Applied(f"grace period {grace_s} s", {"grace_s": grace_s})
 
 
-def fit_grace(spec: dict[str, Any], settings: Settings) -> None:
+def grace_period_s(spec: Mapping[str, Any]) -> int:
+    """Of a pod's spec, in seconds."""
+    return int(spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S))
+
+
+def fit_grace(spec: dict[str, Any], settings: FixSettings) -> None:
     """Set exactly `grace_s` where it is given, else raise the grace period to what hooks and shutdown need.
 
     Every fix that changes a hook or the shutdown ends with this, so that their order does not matter.
     """
-    now = int(spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_S))
-    if settings.get("grace_s") is not None:
-        wanted = seconds(settings, "grace_s", now)
-    else:
+    now = grace_period_s(spec)
+    wanted = settings.grace_s
+    if wanted is None:
         wanted = max(now, max(_needs_s(item, settings) for item in spec["containers"]) + MARGIN_S)
     if wanted != now:
         spec["terminationGracePeriodSeconds"] = wanted
 
 
-def _needs_s(container: Mapping[str, Any], settings: Settings) -> int:
-    shutdown_s = seconds(settings, "shutdown_s", DEFAULT_SHUTDOWN_S)
+def _needs_s(container: Mapping[str, Any], settings: FixSettings) -> int:
+    shutdown_s = DEFAULT_SHUTDOWN_S if settings.shutdown_s is None else settings.shutdown_s
     return (hook_sleep_s(container) or 0) + max(shutdown_s, shutdown_timeout_s(container) or 0)
 
 
@@ -76,5 +84,7 @@ FIX = Fix(
     not_cures="an app that exits at once on SIGTERM: it exits just as fast in a long grace period",
     order=70,
     apply=apply,
-    applies=needs_a_workload,
+    why_not=why_no_workload,
+    inputs=INPUTS,
+    switch="--grace-seconds",
 )

@@ -113,20 +113,9 @@ def find_workload(documents: Sequence[Manifest], name: str = "") -> tuple[Manife
     return workload, fronts[0]
 
 
-def app_containers(
-    workload: Manifest, documents: Iterable[Manifest], names: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """The containers a fix is for: those named, else the one behind the Service's target port, else the first.
-
-    Raises UsageError for a name that the workload does not have.
-    """
+def app_containers(workload: Manifest, documents: Iterable[Manifest]) -> list[dict[str, Any]]:
+    """The container a fix is for: the one behind the Service's target port, else the first; none of no containers."""
     containers: list[dict[str, Any]] = pod_spec(workload)["containers"]
-    by_name = {item["name"]: item for item in containers}
-    for name in names:
-        if name not in by_name:
-            raise UsageError(f"containers: {name!r} is not in {_title(workload)}", f"it has: {', '.join(by_name)}")
-    if names:
-        return [item for item in containers if item["name"] in names]
     targets = {
         port.get("targetPort", port["port"])
         for service in services_of(workload, documents)

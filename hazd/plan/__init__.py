@@ -3,8 +3,8 @@
 from hazd.plan.trials import (
     Options,
     fix_sets,
-    left_out,
     make_trials,
+    skipped_fixes,
     streams_of,
     supports_native_sleep,
     traffic_plan,
@@ -14,8 +14,8 @@ from hazd.plan.trials import (
 __all__ = [
     "Options",
     "fix_sets",
-    "left_out",
     "make_trials",
+    "skipped_fixes",
     "streams_of",
     "supports_native_sleep",
     "traffic_plan",

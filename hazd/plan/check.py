@@ -1,16 +1,16 @@
-"""Whether a caller's options make sense: pure, and every problem is told at once, with its option, value and remedy."""
+"""Whether a caller's options make sense: pure, and every problem is reported at once, with option, value and remedy."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hazd.errors import UsageError
-from hazd.fixes import Fix
+from hazd.fixes import Fix, flags, setting_problems
 from hazd.model import Stream
-from hazd.plan.trials import Options, left_out, traffic_plan
+from hazd.plan.trials import Options, fixes_of, skipped_fixes, traffic_plan
 from hazd.sample_app.service import PATHS_OF_ITS_OWN
 from hazd.scenario import Scenario
 from hazd.traffic.job import MAX_WORKERS
@@ -18,10 +18,11 @@ from hazd.traffic.pacer import Profile
 from hazd.traffic.plan_json import find_problems
 
 CONNECTIONS = ("both", "new", "reused")
+VANTAGES = ("control-plane", "workers", "spread")
 MAX_RATE = 20_000
 MAX_CONTROL_RATE = 100
 OWN_HEADERS = ("content-length", "transfer-encoding", "connection", "x-hazd-preflight")
-"""Headers by which the senders frame, keep and count their requests: given by hand they would break just that."""
+"""Headers by which the senders frame, keep and count their requests: set by hand they would break just that."""
 FLAGS = {
     "profile": "--profile",
     "timeout_s": "--request-timeout",
@@ -39,75 +40,142 @@ FLAGS = {
 """The options behind the fields of a traffic plan, for its own rules (hazd/traffic/plan_json.py)."""
 
 
+def check_all(wanted: Sequence[Options], scenarios: Mapping[str, Scenario], fixes: Mapping[str, Fix]) -> list[Scenario]:
+    """The scenarios of a run, once every option makes sense. Raises UsageError with all the problems, a line each."""
+    found = [problem for options in wanted for problem in _problems(options, scenarios, fixes)]
+    if not found or all(options.scenario in scenarios for options in wanted):
+        found += _unused_settings(wanted, scenarios, fixes)
+    if found:
+        raise UsageError("\n".join(dict.fromkeys(found)), "`hazd run --help` and `hazd list` show what is possible")
+    return [scenarios[options.scenario] for options in wanted]
+
+
 def check(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[str, Fix]) -> Scenario:
-    """The scenario named, once every option makes sense. Raises UsageError with all the problems, a line each."""
-    problems = list(options.problems)
+    """`check_all` of a run of one scenario."""
+    return check_all([options], scenarios, fixes)[0]
 
-    def wrong(name: str, value: object, want: str) -> None:
-        problems.append(f"{name}: {value!r} is not {want}")
 
-    def least(name: str, value: float | None, low: float, strict: bool = False) -> None:
-        if value is not None and not (math.isfinite(value) and (value > low if strict else value >= low)):
-            wrong(name, value, f"a number {'above' if strict else 'of at least'} {low:g}")
-
+def _problems(options: Options, scenarios: Mapping[str, Scenario], fixes: Mapping[str, Fix]) -> Iterator[str]:
     item = scenarios.get(options.scenario)
+    yield from options.problems
     if item is None:
-        wrong("SCENARIO", options.scenario, f"one of {', '.join(sorted(scenarios))}")
-    least("--rate", options.rate, 0, strict=True)
-    if options.rate > MAX_RATE:
-        wrong("--rate", options.rate, f"at most {MAX_RATE} a second")
-    if not 0 <= options.control_rate <= MAX_CONTROL_RATE:
-        wrong("--control-rate", options.control_rate, f"a number from 0 (off) to {MAX_CONTROL_RATE}")
-    least("--replicas", options.replicas, 1)
-    least("--warmup", options.warmup_s, 0)
-    least("--settle", options.settle_s, 0)
-    least("--timeout", options.timeout_s, 1)
-    least("--workers", options.workers, 1)
-    if options.workers > MAX_WORKERS:
-        wrong("--workers", options.workers, f"at most {MAX_WORKERS}")
-    least("--max-failed", options.max_failed, 0)
-    least("--max-late-ms", options.max_late_ms, 0, strict=True)
-    for name in ("startup_delay_s", "latency_ms", "cpu_ms"):
-        least("--" + name.rsplit("_", 1)[0].replace("_", "-"), options.workload.get(name), 0)
-    for name in ("prestop_s", "grace_s", "recycle_after", "min_ready_s"):
-        flag = {"prestop_s": "--prestop-seconds", "grace_s": "--grace-seconds", "min_ready_s": "--min-ready-seconds"}
-        least(flag.get(name, "--" + name.replace("_", "-")), options.settings.get(name), 0 if name == "grace_s" else 1)
-    if options.connection is not None and options.connection not in CONNECTIONS:
-        wrong("--connection", options.connection, "one of " + ", ".join(CONNECTIONS))
-    if options.own is not None and item is not None:
-        problems += _own_problems(options, item, fixes)
-    problems += _request_problems(options)
-    problems += _traffic_problems(options, item)
-    for name in ("max_surge", "max_unavailable"):
-        value = options.workload.get(name)
-        if value is not None and not re.fullmatch(r"\d+%?", str(value)):
-            wrong("--" + name.replace("_", "-"), value, "a number or a percentage such as 25%")
-    if all(str(options.workload.get(name, "")).rstrip("%") == "0" for name in ("max_surge", "max_unavailable")):
-        problems.append("--max-surge and --max-unavailable: both are 0, so nothing could ever roll; raise one of them")
+        yield _wrong("SCENARIO", options.scenario, f"one of {', '.join(sorted(scenarios))}")
+    yield from _number_problems(options)
     for name in options.fixes:
         if name not in fixes:
-            wrong("fix", name, f"one of {', '.join(fixes)}")
-    for name, value in options.given.items():
-        if item is not None and name not in item.options:
-            known = ", ".join("--set " + key for key in item.options) or "none"
-            problems.append(f"--set {name}={value}: {item.name} has no such option; it has: {known}")
-        elif item is not None and (want := item.wants(name, value)):
-            wrong(f"--set {name}", value, want)
-    if problems or item is None:
-        raise UsageError("\n".join(problems), "`hazd run --help` and `hazd list` show what is possible")
-    return item
+            yield _wrong("fix", name, f"one of {', '.join(fixes)}")
+    yield from _setting_problems(options, fixes)
+    if options.own is not None and options.own.documents and item is not None:
+        yield from _own_problems(options, item, fixes)
+    yield from _app_problems(options)
+    yield from _request_problems(options)
+    yield from _traffic_problems(options, item)
+    if item is not None:
+        yield from _scenario_problems(options, item)
 
 
-def _own_problems(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> list[str]:
+def _wrong(name: str, value: object, want: str) -> str:
+    return f"{name}: {value!r} is not {want}"
+
+
+def _number_problems(options: Options) -> Iterator[str]:
+    """Numbers out of their range, and words that are none of those known."""
+    ranges: tuple[tuple[str, float | None, float, bool], ...] = (
+        ("--rate", options.rate, 0, True),
+        ("--replicas", options.replicas, 1, False),
+        ("--warmup", options.warmup_s, 0, False),
+        ("--settle", options.settle_s, 0, False),
+        ("--timeout", options.timeout_s, 1, False),
+        ("--workers", options.workers, 1, False),
+        ("--max-failed", options.max_failed, 0, False),
+        ("--max-late-ms", options.max_late_ms, 0, True),
+        ("--startup-delay", options.app.startup_delay_s, 0, False),
+        ("--latency", options.app.latency_ms, 0, False),
+        ("--cpu", options.app.cpu_ms, 0, False),
+    )
+    for flag, value, low, above in ranges:
+        if value is not None and not (math.isfinite(value) and (value > low if above else value >= low)):
+            yield _wrong(flag, value, f"a number {'above' if above else 'of at least'} {low:g}")
+    if options.rate > MAX_RATE:
+        yield _wrong("--rate", options.rate, f"at most {MAX_RATE} a second")
+    if options.workers > MAX_WORKERS:
+        yield _wrong("--workers", options.workers, f"at most {MAX_WORKERS}")
+    if not 0 <= options.control_rate <= MAX_CONTROL_RATE:
+        yield _wrong("--control-rate", options.control_rate, f"a number from 0 (off) to {MAX_CONTROL_RATE}")
+    if options.connection is not None and options.connection not in CONNECTIONS:
+        yield _wrong("--connection", options.connection, "one of " + ", ".join(CONNECTIONS))
+    for word in options.vantage:
+        if word not in VANTAGES and not re.fullmatch(r"node:[a-z0-9]([-.a-z0-9]*[a-z0-9])?", word):
+            yield _wrong("--vantage", word, f"one of {', '.join(VANTAGES)}, or node:NAME with the name of a node")
+
+
+def _setting_problems(options: Options, fixes: Mapping[str, Fix]) -> Iterator[str]:
+    """Values that no fix can have, by the names of the options."""
+    names = flags(fixes)
+    for field, value, want in setting_problems(options.fix_settings):
+        yield _wrong(names.get(field, field), value, want)
+
+
+def _unused_settings(
+    wanted: Sequence[Options], scenarios: Mapping[str, Scenario], fixes: Mapping[str, Fix]
+) -> Iterator[str]:
+    """Options of fixes that are on in no trial: they would do nothing, and the user believes they did."""
+    on = {name for options in wanted for name in fixes_of(options, scenarios[options.scenario], fixes)}
+    skipped = {
+        name: reason
+        for options in wanted
+        for name, reason in skipped_fixes(options, scenarios[options.scenario], fixes).items()
+    }
+    given = dict.fromkeys(name for options in wanted for name in options.fix_settings)
+    for field in given:
+        owners = [fix for fix in fixes.values() if field in fix.inputs]
+        if not owners or any(fix.name in on for fix in owners):
+            continue
+        owner = owners[0]
+        reason = f"{owner.name} is off; add {owner.switch}"
+        if owner.name in skipped:
+            reason = f"{owner.name} cannot act here: {skipped[owner.name]}"
+        elif wanted[0].all_fixes:
+            names = ", ".join(dict.fromkeys(options.scenario for options in wanted))
+            reason = f"{owner.name} is not among the fixes of {names} (see `hazd list`), so it is off"
+        yield f"{owner.inputs[field] or field}: {reason}"
+
+
+def _own_problems(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> Iterator[str]:
     """What cannot be done with the user's own workload."""
     assert options.own is not None
     found = list(options.own.problems())
     if scenario.sample_only:
         found.append(f"--workload: {scenario.name} needs hazd's own sample app: {scenario.sample_only}")
-    if not found:
-        cannot = left_out(options, scenario, fixes)
-        found += [f"--with-{name}: {cannot[name]}" for name in options.fixes if name in cannot]
-    return found
+    yield from found
+    if not found and not setting_problems(options.fix_settings):
+        cannot = skipped_fixes(options, scenario, fixes)
+        yield from (f"{fixes[name].switch}: {cannot[name]}" for name in options.fixes if name in cannot)
+
+
+def _app_problems(options: Options) -> Iterator[str]:
+    """How the sample app is rolled, as the API validates a Deployment's strategy."""
+    limits = {"--max-surge": options.app.max_surge, "--max-unavailable": options.app.max_unavailable}
+    for flag, value in limits.items():
+        if not re.fullmatch(r"\d+%?", value):
+            yield _wrong(flag, value, "a number or a percentage such as 25%")
+    most = limits["--max-unavailable"]
+    if re.fullmatch(r"\d+%", most) and int(most[:-1]) > 100:
+        yield _wrong("--max-unavailable", most, "at most 100%")
+    if all(value.rstrip("%") == "0" for value in limits.values()):
+        yield "--max-surge and --max-unavailable: both are 0, so nothing could ever roll; raise one of them"
+
+
+def _scenario_problems(options: Options, scenario: Scenario) -> Iterator[str]:
+    """The scenario's own options."""
+    known = ", ".join("--set " + key for key in scenario.options) or "none"
+    for name, value in options.given.items():
+        flag = options.asked_by.get(name, "")
+        if name not in scenario.options:
+            what = flag or f"--set {name}={value}"
+            yield f"{what}: {scenario.name} has no such option; it has: {known}"
+        elif want := scenario.why_not(name, value):
+            yield _wrong(flag or f"--set {name}", value, want)
 
 
 def _request_problems(options: Options) -> list[str]:
@@ -119,7 +187,7 @@ def _request_problems(options: Options) -> list[str]:
         found.append(f"--path: {options.path!r} is not counted by the sample app; any other path is")
     in_range = all(200 <= status <= 599 for status in options.expect)
     if options.own is None and options.expect and in_range and 200 not in options.expect:
-        found.append(f"--expect: {options.expect} lacks 200, and that is what the sample app answers")
+        found.append(f"--expect: {options.expect} lacks 200, which is what the sample app responds with")
     own = [name for name, _ in options.headers if name.lower() in OWN_HEADERS]
     found += [f"--header: {name!r} is set by the sender itself, as each request needs it; leave it out" for name in own]
     if not options.verify_tls and options.certificate is None:
@@ -150,4 +218,4 @@ def _traffic_problems(options: Options, scenario: Scenario | None) -> list[str]:
     return [f"{flag}: {text}" for flag, text in found]
 
 
-__all__ = ["check"]
+__all__ = ["check", "check_all"]

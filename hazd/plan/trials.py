@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hazd.errors import EnvironmentProblem
-from hazd.fixes import Fix
+from hazd.fixes import Fix, FixSettings
 from hazd.manifests import choose_workload, diff
 from hazd.manifests.own import OwnWorkload
-from hazd.model import ClusterInfo, Manifest, Setup, Stream, TrafficPlan, Trial
+from hazd.model import Applied, AppSettings, ClusterInfo, Criteria, Manifest, Setup, Stream, TrafficPlan, Trial
 from hazd.sample_app.certificate import SERVER_NAME, Certificate
 from hazd.sample_app.manifests import sample_workload
 from hazd.scenario import Scenario
@@ -25,10 +25,11 @@ NATIVE_SLEEP_SINCE = (1, 30)
 class Options:
     """What a caller asked for. Rates per second; durations in seconds; None = the scenario's own.
 
-    certificate: the sample app serves TLS with it. own: the user's own workload in the sample app's place.
+    app: the sample app; certificate: it serves TLS with it. own: the user's own workload in the sample app's place.
     recycle_connections_after (requests) and recycle_connections_s: the client closes a kept connection then, 0: never.
-    max_late_ms: None = the verdict's own. problems: what was wrong already where the options came from, such as a file
-    that cannot be read; it is told with the rest.
+    max_late_ms: None = that of Criteria. fix_settings: fields of FixSettings, only those that were given. given: the
+    scenario's own options; asked_by: the command-line options behind some of them. problems: what was wrong already
+    where the options came from, such as a file that cannot be read; it is reported with the rest.
     """
 
     scenario: str
@@ -63,10 +64,11 @@ class Options:
     request_timeout_s: float = 5.0
     replicas: int | None = None
     max_failed: int = 0
-    workload: Mapping[str, Any] = field(default_factory=dict)
+    app: AppSettings = field(default_factory=AppSettings)
     own: OwnWorkload | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    fix_settings: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
+    asked_by: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
     @property
@@ -80,19 +82,18 @@ def trial_name(scenario: str, fixes: Sequence[str]) -> str:
     return f"{scenario}--{'+'.join(fixes) or 'baseline'}"
 
 
-def streams_of(options: Options, scenario: Scenario, recycle_after: int) -> tuple[Stream, ...]:
+def streams_of(options: Options, scenario: Scenario) -> tuple[Stream, ...]:
     """The streams of a trial: new and reused connections side by side, at equal rates, unless one was asked for."""
     both = {"both": ("new", "reused"), "new": ("new",), "reused": ("reused",)}
     names = both[options.connection] if options.connection else scenario.streams
     share = 1 / len(names)
-    limits = [limit for limit in (recycle_after, options.recycle_connections_after) if limit]
     return tuple(
         Stream(
             name,
             connection=name,
             share=share,
             pool=options.pool,
-            recycle_after=min(limits, default=0),
+            recycle_after=options.recycle_connections_after,
             recycle_s=options.recycle_connections_s,
         )
         for name in names
@@ -100,7 +101,7 @@ def streams_of(options: Options, scenario: Scenario, recycle_after: int) -> tupl
 
 
 def traffic_plan(options: Options, profile: str, streams: tuple[Stream, ...]) -> TrafficPlan:
-    """What the workers are told, but for the address in its URL: nobody knows that before the Service is there."""
+    """What the workers get, but for the address in its URL: nobody knows that before the Service is there."""
     certificate = options.certificate
     return TrafficPlan(
         url=f"{'https' if certificate else 'http'}://{SERVER_NAME}{options.path}",
@@ -128,25 +129,35 @@ def fix_sets(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> 
     """Fix sets in the order they run, the baseline first where there is more than one.
 
     each: none, every named fix alone, all of them together (`hazd matrix`). compare: none, then all named. Of all fixes
-    those that cannot act on the user's own workload are left out.
+    those that cannot act on the user's own workload are skipped.
     """
-    cannot = left_out(options, scenario, fixes)
-    wanted = {*options.fixes, *(name for name in scenario.fixes if options.all_fixes and name not in cannot)}
-    named = tuple(name for name in fixes if name in wanted)
+    named = fixes_of(options, scenario, fixes)
     if options.each and named:
         alone = [(name,) for name in named] if len(named) > 1 else []
         return [(), *alone, named]
     return [(), named] if options.compare and named else [named]
 
 
-def left_out(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> dict[str, str]:
+def fixes_of(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> tuple[str, ...]:
+    """The fixes that are on in the last trial, by name or by --with-all, in the order they are applied."""
+    cannot = skipped_fixes(options, scenario, fixes)
+    wanted = {*options.fixes, *(name for name in scenario.fixes if options.all_fixes and name not in cannot)}
+    return tuple(name for name in fixes if name in wanted)
+
+
+def skipped_fixes(options: Options, scenario: Scenario, fixes: Mapping[str, Fix]) -> dict[str, str]:
     """The fixes asked for, by name or by --with-all, that cannot act on the user's own workload, and why not."""
     if options.own is None:
         return {}
-    setup = Setup(options.own.documents, workload=options.workload_name)
+    setup, settings = Setup(options.own.documents, workload=options.workload_name), settings_of(options, scenario)
     asked = {*options.fixes, *(scenario.fixes if options.all_fixes else ())}
-    reasons = {name: fix.applies(setup) for name, fix in fixes.items() if name in asked}
+    reasons = {name: fix.why_not(setup, settings) for name, fix in fixes.items() if name in asked}
     return {name: reason for name, reason in reasons.items() if reason}
+
+
+def settings_of(options: Options, scenario: Scenario) -> FixSettings:
+    """What the fixes read: the caller's word, else the scenario's, else the default. Raises UsageError."""
+    return replace(scenario.fix_settings, **options.fix_settings)
 
 
 def documents_of(options: Options, scenario: Scenario, image: str, *, spread: bool) -> tuple[Manifest, ...]:
@@ -161,7 +172,7 @@ def documents_of(options: Options, scenario: Scenario, image: str, *, spread: bo
             placement="spread" if spread else scenario.placement,
             certificate=options.certificate,
             http2=options.http2,
-            **dict(options.workload),
+            **asdict(options.app),
         )
     if scenario.prepare is not None:
         more = {"rate": options.rate, "workload": options.workload_name}
@@ -181,24 +192,21 @@ def make_trials(
             "--workload: the lab runs commands, not images, so it cannot run a workload of your own",
             "--cluster kind (it needs Docker) or --cluster context:NAME",
         )
-    settings = dict(scenario.settings) | dict(options.workload) | dict(options.settings)
-    settings["native_sleep"] = supports_native_sleep(info)
-    settings["expects"] = list(scenario.expects)
-    settings["max_failed"] = options.max_failed
+    settings = settings_of(options, scenario)
+    criteria = Criteria(max_failed=options.max_failed, expects=scenario.expects, even_shares=scenario.even_shares)
     if options.max_late_ms is not None:
-        settings["max_late_ms"] = options.max_late_ms
-    if options.own is not None:
-        settings |= {"sample": False, "next_image": options.own.next_image}
+        criteria = replace(criteria, max_late_ms=options.max_late_ms)
     given = dict(scenario.options) | dict(options.given)
     trials = []
     for names in fix_sets(options, scenario, fixes):
         # Replicas on one node are the fault that anti-affinity cures, so it starts from the choice of the scheduler.
         documents = documents_of(options, scenario, image, spread="anti-affinity" in names)
-        setup = Setup(documents, workload=options.workload_name)
+        setup = Setup(documents, workload=options.workload_name, native_sleep=supports_native_sleep(info))
         replicas = choose_workload(documents, setup.workload)["spec"]["replicas"]
+        applied: dict[str, Applied] = {}
         for name in names:
-            setup = fixes[name].apply(setup, settings)
-        streams = streams_of(options, scenario, setup.recycle_after)
+            setup, applied[name] = fixes[name].apply(setup, settings)
+        streams = streams_of(options, scenario)
         trials.append(
             Trial(
                 name=trial_name(scenario.name, names),
@@ -216,7 +224,12 @@ def make_trials(
                 workers=options.workers,
                 timeout_s=options.timeout_s,
                 options=given,
-                settings=settings | {"patch": diff(documents, setup.documents)},
+                app=None if options.own else options.app,
+                next_image=options.own.next_image if options.own else None,
+                criteria=criteria,
+                fix_settings=settings.asked({field for name in names for field in fixes[name].inputs}),
+                applied=applied,
+                patch=diff(documents, setup.documents),
             )
         )
     return tuple(trials)
@@ -233,8 +246,10 @@ def supports_native_sleep(info: ClusterInfo) -> bool:
 __all__ = [
     "Options",
     "fix_sets",
-    "left_out",
+    "fixes_of",
     "make_trials",
+    "settings_of",
+    "skipped_fixes",
     "streams_of",
     "supports_native_sleep",
     "traffic_plan",

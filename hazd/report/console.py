@@ -66,7 +66,7 @@ def table(trials: Sequence[Mapping[str, Any]], title: str) -> Table:
         failed = trial["requests"]["failed"]
         result.add_row(
             *([trial["scenario"]] if several else []),
-            fix_words(trial["fixes"], trial["settings"]) or "none",
+            fix_words(trial["fixes"], trial["applied"]) or "none",
             number(trial["requests"]["due"]),
             Text(number(failed), style="bold red" if failed else "green"),
             kinds_words(trial["failures"]) or "·",
@@ -77,7 +77,7 @@ def table(trials: Sequence[Mapping[str, Any]], title: str) -> Table:
 
 def sentence(trial: Mapping[str, Any]) -> str:
     """ "With preStop 5 s: 0 of 7,500 requests failed; 0 of 4 terminations lost a request: at most 53 % do (95 %)"."""
-    fixes = fix_words(trial["fixes"], trial["settings"])
+    fixes = fix_words(trial["fixes"], trial["applied"])
     return f"With {fixes}: {trial['sentence']}" if fixes else f"Without any fix: {trial['sentence']}"
 
 

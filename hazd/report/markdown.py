@@ -28,7 +28,7 @@ def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = N
     for trial in summary["trials"]:
         cells = (
             trial["scenario"],
-            fix_words(trial["fixes"], trial["settings"]) or "none",
+            fix_words(trial["fixes"], trial["applied"]) or "none",
             number(trial["requests"]["due"]),
             number(trial["requests"]["failed"]),
             kinds_words(trial["failures"]) or "·",

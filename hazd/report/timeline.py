@@ -45,7 +45,7 @@ def draw_timeline(result: TrialResult) -> Figure:
 
 
 def _title(result: TrialResult) -> str:
-    fixes = fix_words(result.fixes, result.meta.get("settings")) or "no fix"
+    fixes = fix_words(result.fixes, result.meta.get("applied")) or "no fix"
     kinds = sorted(((count, kind) for kind, count in result.failures.items() if count), reverse=True)
     words = ", ".join(f"{number(count)} {kind_word(kind)}" for count, kind in kinds)
     head = (

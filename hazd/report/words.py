@@ -31,14 +31,10 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def fix_words(fixes: Sequence[str], settings: Mapping[str, Any] | None = None) -> str:
-    """ "preStop 5 s + readiness"; the empty string without any fix."""
-    words = []
-    for name in fixes:
-        word = _FIXES.get(name, name)
-        seconds = (settings or {}).get("prestop_s")
-        words.append(f"{word} {seconds:g} s" if name == "prestop" and seconds is not None else word)
-    return " + ".join(words)
+def fix_words(fixes: Sequence[str], applied: Mapping[str, Any] | None = None) -> str:
+    """ "preStop 5 s + readiness", as the fixes found or set it in the manifests; the empty string without any fix."""
+    found = {name: str(item["words"]) for name, item in (applied or {}).items()}
+    return " + ".join(found.get(name) or _FIXES.get(name, name) for name in fixes)
 
 
 def kind_word(kind: str) -> str:
@@ -62,7 +58,6 @@ def terminations_words(trial: Mapping[str, Any]) -> str:
 def settings_words(meta: Mapping[str, Any]) -> str:
     """A trial's settings for a caption: "kind v1.34.4, 3 nodes, iptables; 4 replicas, 200 requests/s; start-up 2 s"."""
     cluster = meta.get("cluster") or {}
-    settings = meta.get("settings") or {}
     facts = [
         " ".join(dict.fromkeys(str(cluster.get(name, "")) for name in ("kind", "version"))).strip(),
         f"{cluster['nodes']} nodes" if cluster.get("nodes") else "",
@@ -70,9 +65,11 @@ def settings_words(meta: Mapping[str, Any]) -> str:
         f"{meta['replicas']} replicas" if meta.get("replicas") else "",
         f"{meta['rate']:g} requests/s" if meta.get("rate") else "",
     ]
-    for name, word in (("startup_delay_s", "start-up"), ("grace_s", "grace"), ("prestop_s", "preStop")):
-        if settings.get(name) is not None and (name != "prestop_s" or "prestop" in (meta.get("fixes") or ())):
-            facts.append(f"{word} {settings[name]:g} s")
+    startup_delay_s = (meta.get("app") or {}).get("startup_delay_s")
+    if startup_delay_s is not None:
+        facts.append(f"start-up {startup_delay_s:g} s")
+    applied = meta.get("applied") or {}
+    facts += [applied[name]["words"] for name in ("grace", "prestop") if name in applied]
     return ", ".join(fact for fact in facts if fact)
 
 

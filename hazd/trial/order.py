@@ -93,7 +93,11 @@ class OneTrial:
             "schema": SCHEMA,
             "run": self.run_name,
             "options": dict(trial.options),
-            "settings": dict(trial.settings),
+            "app": asdict(trial.app) if trial.app else None,
+            "criteria": asdict(trial.criteria),
+            "fix_settings": dict(trial.fix_settings),
+            "applied": {name: asdict(item) for name, item in trial.applied.items()},
+            "patch": trial.patch,
             "expect": list(trial.traffic.expect),
             "streams": [asdict(stream) for stream in trial.traffic.streams],
             "cluster": asdict(self.cluster.info),
@@ -170,7 +174,7 @@ class OneTrial:
         await self.recorder.open(tasks)
         await self._deploy()
         ref = Ref(workload["kind"], workload["metadata"]["name"], self.namespace)
-        next_image = str(self.trial.settings.get("next_image", self.images.app_next))
+        next_image = self.images.app_next if self.trial.next_image is None else self.trial.next_image
         self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add)
         async with anyio.create_task_group() as watching:
             watching.start_soon(watch_containers, self.cluster, self.namespace)

@@ -26,7 +26,7 @@ def about_target(trial: Trial, workload: Manifest, service: Manifest) -> dict[st
         "name": workload["metadata"]["name"],
         "service": service["metadata"]["name"],
         "labels": workload["spec"]["selector"]["matchLabels"],
-        "sample": _is_sample(trial),
+        "sample": trial.sample,
         "probed": any(item.get("readinessProbe") for item in app_containers(workload, trial.setup.documents)),
     }
 
@@ -42,7 +42,7 @@ async def aim(cluster: Cluster, trial: Trial, namespace: str, service: Manifest)
     """The trial's plan with the addresses that its Services got."""
     plan = trial.traffic
     netloc = await _netloc(cluster, service["metadata"]["name"], namespace)
-    pods = trial.replicas if _is_sample(trial) else 0
+    pods = trial.replicas if trial.sample else 0
     plan = replace(plan, url=urlsplit(plan.url)._replace(netloc=netloc).geturl(), preflight_pods=pods)
     if not _has_control(plan):
         return plan
@@ -56,10 +56,6 @@ async def _netloc(cluster: Cluster, service: str, namespace: str) -> str:
     spec = (await cluster.get(Ref("Service", service, namespace)))["spec"]
     address, port = str(spec["clusterIP"]), spec["ports"][0]["port"]
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _is_sample(trial: Trial) -> bool:
-    return bool(trial.settings.get("sample", True))
 
 
 def _has_control(plan: TrafficPlan) -> bool:

@@ -1,4 +1,5 @@
-"""The folders of before.yaml -> after.yaml pairs: cases/FIX--WHAT/, with settings.json where the case has any.
+"""The folders of before.yaml -> after.yaml pairs: cases/FIX--WHAT/, with settings.json where the case
+has any: fields of FixSettings, and native_sleep.
 
 A new folder is a new case; nothing lists them. `python -m tests.fixes.cases` writes after.yaml where it is missing, to
 be read and judged by a person before it is committed.
@@ -9,9 +10,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hazd.fixes import load
+from hazd.fixes import FixSettings, load
 from hazd.manifests import dump, load_documents
 from hazd.model import Manifest, Setup
 
@@ -24,11 +24,12 @@ class Case:
 
     folder: Path
     fixes: tuple[str, ...]
-    settings: dict[str, Any]
+    settings: FixSettings
+    native_sleep: bool
 
     @property
     def before(self) -> Setup:
-        return Setup(load_documents(self.folder / "before.yaml"))
+        return Setup(load_documents(self.folder / "before.yaml"), native_sleep=self.native_sleep)
 
     @property
     def after(self) -> tuple[Manifest, ...]:
@@ -37,7 +38,7 @@ class Case:
     def applied(self) -> Setup:
         setup, fixes = self.before, load()
         for name in self.fixes:
-            setup = fixes[name].apply(setup, self.settings)
+            setup, _ = fixes[name].apply(setup, self.settings)
         return setup
 
 
@@ -47,7 +48,9 @@ def all_cases() -> list[Case]:
         names = folder.name.split("--")[0]
         fixes = tuple(load()) if names == "all" else tuple(names.split("+"))
         path = folder / "settings.json"
-        found.append(Case(folder, fixes, json.loads(path.read_text()) if path.exists() else {}))
+        given = json.loads(path.read_text()) if path.exists() else {}
+        native_sleep = given.pop("native_sleep", True)
+        found.append(Case(folder, fixes, FixSettings(**given), native_sleep))
     return found
 
 

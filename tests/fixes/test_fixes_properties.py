@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hazd.fixes import load
+from hazd.fixes import FixSettings, load
 from hazd.fixes.disruption_budget import KIND
 from hazd.manifests import pod_labels, pod_spec
 from hazd.manifests.check import check_document
@@ -76,25 +76,22 @@ def setups(draw: st.DrawFn) -> Setup:
     if draw(st.booleans()):
         budget = {"maxUnavailable": 2, "selector": {"matchLabels": draw(st.sampled_from([LABELS, {"app": "other"}]))}}
         documents.append({"apiVersion": "policy/v1", "kind": KIND, "metadata": {"name": "web"}, "spec": budget})
-    return Setup(tuple(documents))
+    return Setup(tuple(documents), native_sleep=draw(st.booleans()))
 
 
 SETTINGS = st.fixed_dictionaries(
     {},
     optional={
         "prestop_s": st.integers(1, 60),
-        "native_sleep": st.booleans(),
         "grace_s": st.integers(0, 100),
         "shutdown_s": st.integers(0, 60),
         "readiness_path": st.just("/ready"),
         "readiness_port": st.sampled_from([8080, "http"]),
         "readiness_period_s": st.integers(1, 30),
-        "startup_delay_s": st.floats(0, 100),
         "pdb_max_unavailable": st.sampled_from([1, "2", "25%"]),
         "anti_affinity": st.sampled_from(["preferred", "required"]),
         "topology_key": st.sampled_from(["kubernetes.io/hostname", "topology.kubernetes.io/zone"]),
         "recycle_after": st.integers(1, 5000),
-        "recycle_client": st.booleans(),
         "min_ready_s": st.integers(1, 900),
     },
 )
@@ -107,7 +104,7 @@ def containers_of(doc: Manifest) -> list[dict[str, Any]]:
 
 def applied(setup: Setup, names: list[str], values: dict[str, Any]) -> Setup:
     for name in names:
-        setup = FIXES[name].apply(setup, values)
+        setup, _ = FIXES[name].apply(setup, FixSettings(**values))
     return setup
 
 
@@ -172,7 +169,7 @@ def test_nothing_is_lowered_unless_asked(setup: Setup, values: dict[str, Any]) -
 @given(setup=setups())
 @settings(deadline=None)
 def test_a_reason_means_no_change(setup: Setup) -> None:
-    """Where `applies` gives a reason, `apply` with the defaults leaves the documents as they are."""
+    """Where `why_not` gives a reason, `apply` with the defaults leaves the documents as they are."""
     for name in FIXES:
-        if FIXES[name].applies(setup):
-            assert FIXES[name].apply(setup, {}).documents == setup.documents
+        if FIXES[name].why_not(setup, FixSettings()):
+            assert FIXES[name].apply(setup, FixSettings())[0].documents == setup.documents

@@ -62,7 +62,7 @@ def keep(source: Path, target: Path) -> None:
 
     target.mkdir(exist_ok=True)
     meta = json.loads((source / TRIAL_FILE).read_text())
-    meta.get("settings", {}).pop("patch", None)
+    meta.pop("patch", None)
     (target / TRIAL_FILE).write_text(json.dumps(meta, indent=1) + "\n")
     lines = [json.loads(line) for line in (source / EVENTS_FILE).read_text().splitlines()]
     kept = [_slim(line) for line in lines if _is_read(line)]

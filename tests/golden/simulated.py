@@ -256,7 +256,7 @@ class World:
             "scenario": "rollout",
             "fixes": [],
             "options": {},
-            "settings": {},
+            "criteria": {},
             "replicas": 4,
             "rate": self.rate,
             "expect": [200],

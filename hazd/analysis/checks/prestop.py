@@ -20,8 +20,7 @@ def problems(case: Case) -> Iterator[str]:
         if "FailedPreStopHook" in text:
             yield text
             return
-    settings = case.meta.get("settings") or {}
-    wanted_s = settings.get("prestop_s")
+    wanted_s = case.applied(FIX).get("prestop_s")
     if wanted_s is None or (case.meta.get("options") or {}).get("force"):
         return  # a forced deletion has no grace period and thus no hook: that is what it is there to show
     short: list[tuple[float, str]] = []

@@ -14,7 +14,7 @@ _IN_FLIGHT = 2
 def problems(case: Case) -> Iterator[str]:
     import numpy as np
 
-    limit = (case.meta.get("settings") or {}).get("recycle_after")
+    limit = case.applied(FIX).get("recycle_after")
     requests = case.requests
     kept = requests.ok & (requests.conn != 0)
     if not limit or not kept.any():

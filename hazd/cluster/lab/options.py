@@ -7,6 +7,7 @@ rest are constants of Kubernetes 1.34.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from hazd.errors import UsageError
 
@@ -89,11 +90,11 @@ class LabOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.nodes <= 200:
-            raise UsageError(f"lab nodes: {self.nodes}", "between 1 and 200")
+            raise UsageError(f"lab nodes: {self.nodes} is out of range", "an integer between 1 and 200")
         for each in fields(self):
             value = getattr(self, each.name)
             if each.name.endswith("_s") and not 0 <= value < 1e6:
-                raise UsageError(f"lab {each.name}: {value}", "seconds, 0 or more")
+                raise UsageError(f"lab {each.name}: {value} is out of range", "seconds, 0 or more")
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -101,17 +102,23 @@ class LabOptions:
         return (f"{self.name}-control-plane", *workers)
 
 
-def parse_options(text: str) -> dict[str, float]:
+def parse_options(text: str) -> dict[str, Any]:
     """ "node_monitor_grace_s=5,hpa_sync_s=2": numbers by the names of LabOptions. Raises UsageError."""
     known = {each.name for each in fields(LabOptions) if isinstance(each.default, int | float)}
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for pair in filter(None, text.split(",")):
         name, _, value = pair.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            raise UsageError(f"--cluster lab:{pair}: not OPTION=NUMBER", "such as lab:hpa_sync_s=5") from None
         if name not in known:
-            raise UsageError(f"--cluster lab:{pair}: there is no option {name}", f"one of {', '.join(sorted(known))}")
-        found[name] = int(number) if isinstance(LabOptions.__dataclass_fields__[name].default, int) else number
+            raise UsageError(
+                f"--cluster: 'lab:{pair}': there is no option {name}", f"one of {', '.join(sorted(known))}"
+            )
+        kind = int if isinstance(LabOptions.__dataclass_fields__[name].default, int) else float
+        try:
+            found[name] = kind(value)
+        except ValueError:
+            word = "an integer" if kind is int else "a number"
+            raise UsageError(
+                f"--cluster: 'lab:{pair}' is not OPTION=NUMBER", f"{word}, as in lab:hpa_sync_s=5"
+            ) from None
+    LabOptions(**found)
     return found

@@ -37,8 +37,8 @@ def common_settings(results: Sequence[TrialResult]) -> str:
 
     replicas = sorted({int(result.meta.get("replicas") or 0) for result in results})
     words = f"{replicas[0]} to {replicas[-1]}" if len(replicas) > 1 else replicas[0]
-    fixes = [name for result in results for name in result.fixes]
-    return settings_words({**results[0].meta, "fixes": fixes, "replicas": words})
+    applied = {name: item for result in results for name, item in (result.meta.get("applied") or {}).items()}
+    return settings_words({**results[0].meta, "applied": applied, "replicas": words})
 
 
 __all__ = ["Chart", "all_charts", "common_settings"]

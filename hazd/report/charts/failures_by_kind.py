@@ -72,7 +72,7 @@ def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult], rows: int) -
         text = f" {number(result.failed)} of {number(total)} ({rate})" if result.failed else f" 0 of {number(total)}"
         text += " ?" if result.verdict.outcome is Outcome.INCONCLUSIVE else ""
         axes.text(left, row, text, va="center", ha="left", fontsize=9, color=INK)
-    names = [fix_words(result.fixes, result.meta.get("settings")) or "none" for result in group]
+    names = [fix_words(result.fixes, result.meta.get("applied")) or "none" for result in group]
     axes.set_yticks(range(len(group)), [textwrap.fill(name, 26) for name in names])
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xlim(0, most * 1.55 or 1)

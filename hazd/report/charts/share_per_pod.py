@@ -84,7 +84,7 @@ def _panel(axes: Axes, result: TrialResult, skew: Skew) -> None:
     axes.set_xlim(edges[0], edges[-1])
     axes.set_ylabel("share of answers, %", color=INK, fontsize=10)
     axes.axvline(0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
-    fixes = fix_words(result.fixes, result.meta.get("settings")) or "no fix"
+    fixes = fix_words(result.fixes, result.meta.get("applied")) or "no fix"
     axes.set_title(f"{result.scenario}, {fixes}", loc="left", fontsize=11, color=INK)
     if skew.gini is not None and skew.max_over_mean is not None:
         text = f"at the end: Gini {skew.gini:.2f}, busiest pod {skew.max_over_mean:.1f} x the mean"

@@ -16,11 +16,12 @@ from tests.golden.simulated import EPOCH_NS, NAMESPACE, World
 from tests.golden.worlds import rollout, scale_out
 
 ALL = ["prestop", "readiness", "graceful-shutdown", "pdb", "recycle"]
+APPLIED = {"prestop": {"words": "preStop 5 s", "values": {"prestop_s": 5}}}
 SOUND: dict[str, Any] = {"readiness": True, "prestop_s": 5, "graceful": True}
 
 
 def failed_checks(world: World, folder: Path, *events: Event, **meta: Any) -> tuple[list[str], Outcome]:
-    record = read_trial(world.write(folder / "trial", **({"fixes": ALL, "settings": {"prestop_s": 5}} | meta)))
+    record = read_trial(world.write(folder / "trial", **({"fixes": ALL, "applied": APPLIED} | meta)))
     result = analyse(TrialRecord(record.name, record.meta, record.samples, (*record.events, *events)))
     return [str(check["message"]) for check in result.checks if not check["ok"]], result.verdict.outcome
 
@@ -59,8 +60,8 @@ def test_a_failed_hook_and_an_empty_budget_are_found(tmp_path: Path) -> None:
 
 def test_connections_used_beyond_their_limit_are_found(tmp_path: Path) -> None:
     """Recycling after 20 requests means no connection carries many more."""
-    settings = {"recycle_after": 20}
-    meta: dict[str, Any] = {"fixes": ["recycle"], "settings": settings}
+    applied = {"recycle": {"words": "recycling", "values": {"recycle_after": 20}}}
+    meta: dict[str, Any] = {"fixes": ["recycle"], "applied": applied}
     assert failed_checks(scale_out(recycle_after=20), tmp_path / "kept", **meta)[0] == []
     problems, _ = failed_checks(scale_out(), tmp_path / "not", **meta)
     assert "recycling was set to 20" in problems[0]
@@ -75,9 +76,9 @@ def test_a_forced_deletion_has_no_hook_to_run(tmp_path: Path) -> None:
 
 def test_shares_that_stay_uneven_fail_where_they_are_the_question(tmp_path: Path) -> None:
     """No request fails, and yet the new pods are idle: FAIL with the share; recycling passes."""
-    settings = {"even_shares": True, "expects": ["additions"]}
-    kept = analyse(read_trial(scale_out().write(tmp_path / "kept", settings=settings)))
+    criteria = {"even_shares": True, "expects": ["additions"]}
+    kept = analyse(read_trial(scale_out().write(tmp_path / "kept", criteria=criteria)))
     assert kept.verdict.outcome is Outcome.FAIL
     assert "answered 0% of the requests in the end, 67% would be even" in kept.sentence
-    even = analyse(read_trial(scale_out(recycle_after=5).write(tmp_path / "even", settings=settings)))
+    even = analyse(read_trial(scale_out(recycle_after=5).write(tmp_path / "even", criteria=criteria)))
     assert even.verdict.outcome is Outcome.PASS

@@ -47,7 +47,7 @@ def test_a_clean_trial_passes() -> None:
 def test_failures_fail_and_a_budget_allows_some() -> None:
     """The budget is the number of failures that is still a pass."""
     assert outcome(failed=1)[0] is Outcome.FAIL
-    allowed = {**DONE, "settings": {"max_failed": 5}}
+    allowed = {**DONE, "criteria": {"max_failed": 5}}
     assert outcome(allowed, failed=5)[0] is Outcome.PASS
     assert outcome(allowed, failed=6)[0] is Outcome.FAIL
 
@@ -55,8 +55,8 @@ def test_failures_fail_and_a_budget_allows_some() -> None:
 def test_how_late_the_generator_may_be_is_the_callers_to_say() -> None:
     """max_late_ms takes the place of the default, in both directions."""
     assert outcome(late=19.0)[0] is Outcome.PASS
-    assert outcome({**DONE, "settings": {"max_late_ms": 5}}, late=19.0)[0] is Outcome.INCONCLUSIVE
-    assert outcome({**DONE, "settings": {"max_late_ms": 100}}, late=99.0)[0] is Outcome.PASS
+    assert outcome({**DONE, "criteria": {"max_late_ms": 5}}, late=19.0)[0] is Outcome.INCONCLUSIVE
+    assert outcome({**DONE, "criteria": {"max_late_ms": 100}}, late=99.0)[0] is Outcome.PASS
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_doubt_takes_a_pass_but_leaves_a_fail(change: dict[str, Any], words: str
         ({"accounting": replace(GOOD, problems=("5 missing",))}, "5 missing"),
         ({"accounting": replace(GOOD, recorded=0)}, "no request was recorded"),
         ({"transitions": {"terminations": 0}}, "nothing was disrupted"),
-        ({"meta": {**DONE, "settings": {"expects": ["nodes_lost"]}}}, "no nodes_lost"),
+        ({"meta": {**DONE, "criteria": {"expects": ["nodes_lost"]}}}, "no nodes_lost"),
         (
             {"meta": {**DONE, "checks": [{"name": "prestop", "ok": False, "message": "FailedPreStopHook"}]}},
             "FailedPreStopHook",

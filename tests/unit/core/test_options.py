@@ -70,17 +70,16 @@ def test_defaults_of_the_command_line_are_those_of_the_plan(monkeypatch: pytest.
     """Nothing asked for is nothing changed; only the choice of the sender is left to the workers."""
     (wanted,) = asked(monkeypatch, "run", "rollout")
     plain = Options(scenario="rollout")
-    given = {"workload", "settings", "sender"}
-    names = [item.name for item in fields(Options) if item.name not in given]
+    names = [item.name for item in fields(Options) if item.name != "sender"]
     assert [name for name in names if getattr(wanted, name) != getattr(plain, name)] == []
 
 
 def test_a_matrix_starts_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its app takes 2 s to start unless told otherwise, in every scenario named."""
     wanted = asked(monkeypatch, "matrix", "rollout", "scale")
-    assert [(item.scenario, item.workload["startup_delay_s"]) for item in wanted] == [("rollout", 2.0), ("scale", 2.0)]
+    assert [(item.scenario, item.app.startup_delay_s) for item in wanted] == [("rollout", 2.0), ("scale", 2.0)]
     (one,) = asked(monkeypatch, "matrix", "rollout", "--startup-delay", "1")
-    assert one.workload["startup_delay_s"] == 1.0
+    assert one.app.startup_delay_s == 1.0
 
 
 def test_a_matrix_of_ones_own_workload_is_of_what_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

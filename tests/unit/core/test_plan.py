@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from hazd.errors import UsageError
 from hazd.fixes import load
-from hazd.model import ClusterInfo
+from hazd.model import AppSettings, ClusterInfo, Criteria
 from hazd.plan import Options, make_trials, streams_of, supports_native_sleep, trial_name
-from hazd.plan.check import check
+from hazd.plan.check import check, check_all
 from hazd.sample_app.certificate import SERVER_NAME, Certificate
 from hazd.scenario import load_scenarios
 from hazd.traffic.plan_json import plan_problems
@@ -34,11 +34,19 @@ def trials(**options: Any) -> Any:
         ({"control_rate": float("nan")}, ["--control-rate", "nan"]),
         ({"replicas": 0}, ["--replicas", "0", "at least 1"]),
         ({"connection": "sticky"}, ["--connection", "'sticky'", "both, new, reused"]),
-        ({"workload": {"max_surge": "a lot", "max_unavailable": "1"}}, ["--max-surge", "'a lot'", "25%"]),
-        ({"workload": {"max_surge": "0", "max_unavailable": "0%"}}, ["--max-surge and --max-unavailable"]),
+        ({"app": AppSettings(max_surge="a lot", max_unavailable="1")}, ["--max-surge", "'a lot'", "25%"]),
+        ({"app": AppSettings(max_surge="0", max_unavailable="0%")}, ["--max-surge and --max-unavailable"]),
         ({"given": {"to": 3}}, ["--set to=3", "rollout has no such option"]),
-        ({"workload": {"startup_delay_s": -2}}, ["--startup-delay", "-2"]),
-        ({"settings": {"prestop_s": 0}}, ["--prestop-seconds", "0"]),
+        ({"app": AppSettings(max_unavailable="101%")}, ["--max-unavailable", "'101%'", "at most 100%"]),
+        ({"app": AppSettings(startup_delay_s=-2)}, ["--startup-delay", "-2"]),
+        ({"fix_settings": {"prestop_s": 0}}, ["--prestop-seconds", "0"]),
+        ({"fix_settings": {"prestop_s": 2}}, ["--prestop-seconds: prestop is off; add --with-prestop"]),
+        ({"fix_settings": {"shutdown_s": 2}}, ["shutdown_s: prestop is off"]),
+        ({"fix_settings": {"prestop": 2}}, ["prestop: 2 is not a setting of any fix"]),
+        ({"fix_settings": {"pdb_max_unavailable": 1}, "all_fixes": True}, ["--pdb-max-unavailable: pdb", "rollout"]),
+        ({"vantage": ("worker",)}, ["--vantage", "'worker'", "control-plane, workers, spread, or node:NAME"]),
+        ({"vantage": ("node:",)}, ["--vantage", "'node:'"]),
+        ({"given": {"force": True}, "asked_by": {"force": "--force"}}, ["--force: rollout has no such option"]),
         ({"warmup_s": float("inf")}, ["--warmup", "inf", "at least 0"]),
         ({"workers": 257}, ["--workers", "257", "at most 256"]),
         ({"path": "orders"}, ["--path", "'orders'", "begins with /"]),
@@ -80,7 +88,7 @@ def test_bad_input_names_field_value_and_what_would_be_right(options: dict[str, 
         assert word in caught.value.message
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """Nobody should have to run three times to hear three problems; the unknown scenario is one of them."""
     with pytest.raises(UsageError) as caught:
         check(Options(scenario="roll", rate=0, pool=0), SCENARIOS, FIXES)
@@ -137,9 +145,9 @@ def test_the_request_reaches_the_traffic_plan() -> None:
     assert (plan.ca_pem, plan.sni, plan.verify_tls) == ("authority", "name.test", False)
     kept = [item for item in plan.streams if item.name == "reused"]
     assert [(item.recycle_after, item.recycle_s) for item in kept] == [(20, 1.5)]
-    assert trial.settings["max_late_ms"] == 50.0
+    assert trial.criteria.max_late_ms == 50.0
     assert plan_problems(plan) == []
-    assert "key" not in {str(value) for value in trial.settings.values()}
+    assert "'key'" not in repr(trial.app)
 
 
 def test_without_tls_nothing_of_it_is_planned() -> None:
@@ -148,15 +156,35 @@ def test_without_tls_nothing_of_it_is_planned() -> None:
     assert {doc["kind"] for doc in trial.setup.documents} == {"Deployment", "Service"}
     assert (trial.traffic.url, trial.traffic.sni, trial.traffic.ca_pem) == (f"http://{SERVER_NAME}/", "", "")
     assert trial.traffic.verify_tls
-    assert "max_late_ms" not in trial.settings
+    assert trial.criteria.max_late_ms == Criteria().max_late_ms == 20
 
 
-def test_the_client_recycles_at_the_earlier_of_two_limits() -> None:
-    """That of the fix on the client's side and that of the option."""
-    item = SCENARIOS["rollout"]
-    for fix, option, both in ((0, 20, 20), (50, 0, 50), (50, 20, 20), (10, 20, 10), (0, 0, 0)):
-        streams = streams_of(Options(scenario="rollout", recycle_connections_after=option), item, fix)
-        assert {stream.recycle_after for stream in streams if stream.connection == "reused"} == {both}
+def test_the_client_recycles_where_it_is_asked_to() -> None:
+    """The option's limit is that of every kept connection."""
+    for option in (0, 20):
+        streams = streams_of(Options(scenario="rollout", recycle_connections_after=option), SCENARIOS["rollout"])
+        assert {stream.recycle_after for stream in streams if stream.connection == "reused"} == {option}
+
+
+def test_the_callers_word_comes_before_the_scenarios_and_that_before_the_default() -> None:
+    """Recycling after 20 requests is what keepalive-scale-out asks for; a trial keeps what its own fixes read."""
+    for asked, after in (({}, 20), ({"recycle_after": 50}, 50)):
+        (trial,) = trials(scenario="keepalive-scale-out", fixes=("recycle",), fix_settings=asked)
+        assert trial.fix_settings == {"recycle_after": after}
+        assert trial.applied["recycle"].values == {"recycle_after": after}
+        assert trial.criteria.even_shares
+    (trial,) = trials(fixes=("recycle", "prestop"))
+    assert trial.fix_settings == {"prestop_s": 5, "recycle_after": 1000}
+
+
+def test_a_setting_counts_as_used_where_one_scenario_of_several_uses_it() -> None:
+    """A matrix is of many; only what none of them reads is an error, once."""
+    wanted = [Options(scenario=name, all_fixes=True, fix_settings={"prestop_s": 2}) for name in ("scale", "vpa")]
+    assert [item.name for item in check_all(wanted, SCENARIOS, FIXES)] == ["scale", "vpa"]
+    kept = [Options(scenario="keepalive-scale-out", all_fixes=True, fix_settings={"prestop_s": 2})] * 2
+    with pytest.raises(UsageError) as caught:
+        check_all(kept, SCENARIOS, FIXES)
+    assert caught.value.message.count("--prestop-seconds: prestop is not among the fixes of keepalive-scale-out") == 1
 
 
 def test_compare_runs_the_baseline_first() -> None:
@@ -183,9 +211,10 @@ def test_fixes_change_the_setup_and_the_patch_tells_it(names: set[str]) -> None:
     """A trial without fixes has an empty patch; fixes never change the baseline's documents."""
     base = trials()[0]
     fixed = trials(fixes=tuple(names))[0]
-    assert base.settings["patch"] == ""
+    assert (base.patch, base.applied, base.fix_settings) == ("", {}, {})
     assert base.setup.documents == trials()[0].setup.documents
-    assert set(fixed.fixes) == names
+    assert set(fixed.fixes) == set(fixed.applied) == names
+    assert bool(fixed.patch) == bool(names - {"grace"})
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from hazd.cli.matrix import SlowStart
+from hazd.cli.options import AppOptions, ClusterOptions, plan_options
 from hazd.errors import EnvironmentProblem, UsageError
 from hazd.fixes import load
 from hazd.manifests import choose_workload, parse_documents, placed, pod_spec
 from hazd.manifests.own import OwnWorkload
 from hazd.model import ClusterInfo, Manifest
-from hazd.plan import Options, left_out, make_trials
+from hazd.plan import Options, make_trials, skipped_fixes
 from hazd.plan.check import check
 from hazd.scenario import load_scenarios
 
@@ -116,7 +118,7 @@ def test_replicas_are_its_own_unless_asked_for(asked: int | None, replicas: int)
     (trial,) = trials
     assert trial.replicas == replicas
     assert choose_workload(trial.setup.documents)["spec"]["replicas"] == replicas
-    assert trial.settings["sample"] is False
+    assert not trial.sample
 
 
 @pytest.mark.parametrize(
@@ -151,16 +153,16 @@ def test_one_of_several_by_name(scenario: str, name: str) -> None:
 
 
 def test_fixes_are_for_the_container_behind_the_service() -> None:
-    documents = trial_documents(options(own(), fixes=("prestop", "readiness"), settings={"readiness_path": "/up"}))
+    documents = trial_documents(options(own(), fixes=("prestop", "readiness"), fix_settings={"readiness_path": "/up"}))
     mesh, web = pod_spec(choose_workload(documents))["containers"]
     assert mesh == {"name": "mesh", "image": "mesh:1"}
     assert web["readinessProbe"]["httpGet"] == {"path": "/up", "port": 8000}
     assert web["lifecycle"]["preStop"] == {"sleep": {"seconds": 5}}
 
 
-def test_of_all_fixes_those_that_cannot_act_are_left_out_and_said() -> None:
+def test_of_all_fixes_those_that_cannot_act_are_skipped_and_named() -> None:
     wanted, scenario = options(own(), all_fixes=True), load_scenarios()["rollout"]
-    assert list(left_out(wanted, scenario, load())) == ["graceful-shutdown"]
+    assert list(skipped_fixes(wanted, scenario, load())) == ["graceful-shutdown"]
     (trial,) = make_trials(wanted, scenario, load(), INFO["context"], "app:a")
     assert trial.fixes == ("prestop", "readiness")
 
@@ -186,21 +188,28 @@ def test_a_tag_to_change_to_is_handed_on() -> None:
     for image in ("", "shop:2"):
         wanted = options(own(next_image=image))
         (trial,) = make_trials(wanted, load_scenarios()["rollout"], load(), INFO["kind"], "app:a")
-        assert trial.settings["next_image"] == image
+        assert trial.next_image == image
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    from hazd.cli.options import AppOptions, plan_options
+    """One problem among the others, and none that follows from it."""
+    wanted = Options(scenario="rollout", **plan_options(AppOptions(manifests=tmp_path / "shop.yaml")))
+    (problem,) = checked(wanted)
+    assert problem.startswith("--workload: ")
+    assert "cannot be read" in problem
 
-    with pytest.raises(UsageError, match="cannot be read"):
-        plan_options(AppOptions(manifests=tmp_path / "shop.yaml"))
+
+def test_the_lab_by_name_is_refused_before_it_is_opened(tmp_path: Path) -> None:
+    """It runs commands, not images."""
+    file = tmp_path / "shop.yaml"
+    file.write_text(SHOP)
+    for spec, refused in (("lab", True), ("lab:nodes=4", True), ("kind", False), ("auto", False)):
+        problems = plan_options(AppOptions(manifests=file), ClusterOptions(cluster=spec))["problems"]
+        assert [problem.startswith("--workload: the lab runs commands") for problem in problems] == [True] * refused
 
 
 def test_options_of_the_sample_app_contradict(tmp_path: Path) -> None:
     """Each is named; the other way round as well."""
-    from hazd.cli.matrix import SlowStart
-    from hazd.cli.options import AppOptions, plan_options
-
     file = tmp_path / "shop.yaml"
     file.write_text(SHOP)
     problems = plan_options(AppOptions(manifests=file, startup_delay=2.0, tls=True, replicas=2))["problems"]

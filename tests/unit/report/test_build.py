@@ -36,10 +36,11 @@ def write_run(folder: Path, trials: dict[str, tuple[World, dict[str, Any]]]) -> 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two trials of a rollout, without and with the fixes, already reported."""
-    bare = (rollout(), {"settings": {"startup_delay_s": 2, "patch": ""}})
+    bare = (rollout(), {"app": {"startup_delay_s": 2}})
     patch = "--- a/app\n+++ b/app\n@@ -1 +1,2 @@\n spec:\n+  <preStop> & sleep\n"
-    settings = {"prestop_s": 5, "startup_delay_s": 2, "patch": patch}
-    fixed = (rollout(readiness=True, prestop_s=5, graceful=True), {"fixes": FIXED, "settings": settings})
+    applied = {"prestop": {"words": "preStop 5 s", "values": {"prestop_s": 5}}}
+    asked: dict[str, Any] = {"app": {"startup_delay_s": 2}, "applied": applied, "patch": patch}
+    fixed = (rollout(readiness=True, prestop_s=5, graceful=True), {"fixes": FIXED, **asked})
     folder = write_run(tmp_path_factory.mktemp("reports") / "run-1", {"rollout--baseline": bare, "rollout--all": fixed})
     build(folder)
     return folder

@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from hazd.fixes import load
+from hazd.fixes import FixSettings, load
 from hazd.manifests import find_workload, pod_spec
 from hazd.manifests.check import check_document
 from hazd.model import Setup
@@ -63,7 +63,9 @@ def test_tls_gets_a_port_of_its_own() -> None:
     plain = {item["name"]: item["value"] for item in container["env"] if "value" in item}
     knobs = Knobs.read(plain | told | {"POD_NAME": "p"})
     assert (knobs.tls_cert, knobs.tls_key, knobs.tls_port, knobs.http2) == ("chain", "the key", APP_TLS_PORT, True)
-    probe = pod_spec(find_workload(load()["readiness"].apply(Setup(documents), {}).documents)[0])["containers"][0]
+    probe = pod_spec(find_workload(load()["readiness"].apply(Setup(documents), FixSettings())[0].documents)[0])[
+        "containers"
+    ][0]
     assert probe["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": APP_TLS_PORT, "scheme": "HTTPS"}
 
 
