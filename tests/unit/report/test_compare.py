@@ -235,6 +235,7 @@ def test_markdown_says_against_what_and_by_which_test() -> None:
     """Every baseline's name, the reasons, and what the test could have found."""
     parts: dict[str, Any] = {
         "settings": {},
+        "applied": {},
         "sentence": "said",
         "outages": {"n": 0, "longest_ms": 0, "recovery_s": None},
         "terminations_lost": {"seen_by_traffic": 4, "lost_requests": 0, "upper_bound_95": 0.527},
