@@ -214,7 +214,7 @@ def test_trials_are_matched_by_what_they_are() -> None:
 @pytest.mark.parametrize("failed", [0, 500])
 def test_junit_says_what_the_comparison_says(failed: int, then: list[dict[str, Any]]) -> None:
     """A CI system that reads only the XML is green where, and only where, the verdict is PASS."""
-    now = summary(trial(failed, settings={}, sentence="said", terminations_lost={}))
+    now = summary(trial(failed, settings={}, applied={}, sentence="said", terminations_lost={}))
     found = compare([now], then)
     root = ElementTree.fromstring(junit.render(now, found))
     red = bool(root.findall(".//failure") + root.findall(".//error"))
@@ -225,7 +225,7 @@ def test_junit_says_what_the_comparison_says(failed: int, then: list[dict[str, A
 
 def test_a_known_failure_that_is_allowed_is_no_failure_in_junit() -> None:
     """With allow_known_failures the XML is green as the exit code is."""
-    now = summary(trial(103, settings={}, sentence="said"))
+    now = summary(trial(103, settings={}, applied={}, sentence="said"))
     found = compare([now], [summary(trial(100))], allow_known_failures=True)
     root = ElementTree.fromstring(junit.render(now, found))
     assert not root.findall(".//failure")
