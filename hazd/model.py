@@ -265,7 +265,8 @@ class Trial:
 class TrialRecord:
     """What the journal gives back of a trial: `meta` (trial.json), samples (a pandas DataFrame), events in order.
 
-    `problems` says what the reader had to leave out (a torn last batch, a missing file).
+    `problems` says what the reader had to leave out (a torn last batch, a missing file). flows: a DataFrame of the
+    connection tracking events that observers saw (columns of `journal.flows.flow_schema`), None where nothing observed.
     """
 
     name: str
@@ -273,6 +274,7 @@ class TrialRecord:
     samples: Any
     events: Sequence[Event]
     problems: tuple[str, ...] = ()
+    flows: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,11 @@ from hazd.model import Cause
 UNATTRIBUTED = "unattributed"
 _UNKNOWN = 0.1
 """The weight of "none of these": what fits with less is not named, what fits fully has confidence 0.91."""
+_ROUNDS = 50
+_FLOOR = 0.5
+"""No rule's weight falls below half a request: what nothing supports stays possible."""
 _CLEAR = 3.0
 """A suspect this many times likelier than the next gets the request whole."""
-_GOLDEN = 0.6180339887498949
 
 _BY = {
     "refused": "refused by",
@@ -47,6 +49,8 @@ _ALONE = {
 class Finding:
     """All failures of one rule. title: the cause in general; sentence: what a report says of them; causes: one a pod.
 
+    seen: how many of them are known, not inferred, to have been sent where the rule says. least and most: what other
+    suspects leave open; both are `requests` where it is clear.
     confidence: how sure the rule is; a cause's own confidence also says how sure its pod is.
     """
 
@@ -57,11 +61,22 @@ class Finding:
     sentence: str
     cured_by: tuple[str, ...]
     causes: tuple[Cause, ...]
+    seen: int = 0
+    least: int = 0
+    most: int = 0
+
+    @property
+    def how(self) -> str:
+        """seen, inferred, or unknown for those without a cause."""
+        if self.rule == UNATTRIBUTED:
+            return "unknown"
+        return "seen" if self.requests and self.seen == self.requests else "inferred"
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """findings: largest first. Per failed request: rule and pod ("" = none found), sure = its probability.
+    """findings: largest first. Per failed request: rule and pod ("" = none found), sure = its probability, and how it
+    is known: "seen", "inferred" or "unknown".
 
     likelihood: pod -> for each failed request, the probability that it was sent to that pod.
     """
@@ -72,6 +87,12 @@ class Attribution:
     pod: Any
     sure: Any
     likelihood: Mapping[str, Any]
+    how: Any = ()
+
+    def known(self) -> dict[str, int]:
+        """The number of failed requests by how their cause is known."""
+        ways = list(self.how)
+        return {way: ways.count(way) for way in ("seen", "inferred", "unknown")}
 
     @property
     def causes(self) -> tuple[Cause, ...]:
@@ -84,11 +105,14 @@ def attribute(case: Case, rules: Sequence[Rule] = ()) -> Attribution:
 
     number = len(case.failed)
     suspects = [(rule, suspect) for rule in (rules or all_rules()) for suspect in rule.suspects(case)] if number else []
-    chosen, shares = _choose(np.array([suspect.scores for _, suspect in suspects]).reshape(len(suspects), number))
+    scores = np.array([suspect.scores for _, suspect in suspects]).reshape(len(suspects), number)
+    rules_found = list(dict.fromkeys(owner.NAME for owner, _ in suspects))
+    owners = np.array([rules_found.index(owner.NAME) for owner, _ in suspects], dtype=np.int64)
+    chosen, shares, possible = _choose(scores, owners)
     findings: list[Finding] = []
-    for rule in dict.fromkeys(owner.NAME for owner, _ in suspects):
+    for rule in rules_found:
         mine = [index for index, (owner, _) in enumerate(suspects) if rule == owner.NAME]
-        findings.extend(_finding(case, suspects, mine, chosen, shares))
+        findings.extend(_finding(case, suspects, mine, chosen, shares, possible))
     lost = np.flatnonzero(chosen < 0)
     findings.sort(key=lambda finding: -finding.requests)
     if len(lost):
@@ -101,31 +125,42 @@ def attribute(case: Case, rules: Sequence[Rule] = ()) -> Attribution:
     for index, (_, suspect) in enumerate(suspects):
         if suspect.pod:
             likelihood[suspect.pod] = likelihood.get(suspect.pod, 0.0) + shares[index]
-    return Attribution(tuple(findings), len(lost), names[chosen], pods[chosen], sure, likelihood)
+    how = np.where(chosen < 0, "unknown", np.where(case.seen, "seen", "inferred")).astype(object)
+    return Attribution(tuple(findings), len(lost), names[chosen], pods[chosen], sure, likelihood, how)
 
 
-def _choose(scores: Any) -> tuple[Any, Any]:
-    """Per request: the suspect that gets it (-1 = none), and every suspect's share of the likelihood.
+def _choose(scores: Any, owners: Any) -> tuple[Any, Any, Any]:
+    """Per request: the suspect that gets it (-1 = none), every suspect's share of the likelihood, and who is possible.
 
-    The split is an even, repeatable one (a golden-ratio sequence over the requests), so the same journal gives the
-    same answer and each suspect's part of the total is its likelihood.
+    owners: the rule's number of each suspect. How often each rule is the cause is not known beforehand. It is estimated
+    from all requests together: those that one rule alone explains say how the others are likely to be divided
+    (expectation maximisation over the rules' weights; Dempster, Laird and Rubin 1977). What stays open between rules is
+    said as a range. Between pods that one rule suspects alike the requests go in turn: no pod is named with confidence.
     """
     import numpy as np
 
     suspects, requests = scores.shape
     if not suspects:
-        return np.full(requests, -1), scores
-    shares = scores / (scores.sum(axis=0) + _UNKNOWN)
+        return np.full(requests, -1), scores, scores > 0
     best = scores.max(axis=0)
-    open_ = np.where(scores * _CLEAR > best, scores, 0.0)
-    ladder = open_.cumsum(axis=0)
-    draw = (np.arange(requests) * _GOLDEN % 1.0) * ladder[-1]
-    chosen = (ladder <= draw).sum(axis=0)
-    return np.where(best < _UNKNOWN, -1, np.minimum(chosen, suspects - 1)), shares
+    possible = (scores * _CLEAR > best) & (best >= _UNKNOWN)
+    member = owners[:, None] == np.arange(owners.max() + 1)[None, :]  # suspects x rules
+    by_rule = np.where(possible, scores, 0.0).T @ member  # requests x rules
+    weight = np.ones(member.shape[1])
+    for _ in range(_ROUNDS):
+        joint = by_rule * weight
+        total = joint.sum(axis=1, keepdims=True)
+        weight = np.maximum((joint / np.where(total > 0, total, 1.0)).sum(axis=0), _FLOOR)
+    rule = (by_rule * weight).argmax(axis=1)
+    open_ = possible & (owners[:, None] == rule[None, :])
+    turn = np.arange(requests) % np.maximum(open_.sum(axis=0), 1)
+    chosen = (open_.cumsum(axis=0) <= turn).sum(axis=0)
+    chosen = np.where(best < _UNKNOWN, -1, np.minimum(chosen, suspects - 1))
+    return chosen, scores / (scores.sum(axis=0) + _UNKNOWN), possible
 
 
 def _finding(
-    case: Case, suspects: Sequence[tuple[Rule, Suspect]], mine: Sequence[int], chosen: Any, shares: Any
+    case: Case, suspects: Sequence[tuple[Rule, Suspect]], mine: Sequence[int], chosen: Any, shares: Any, possible: Any
 ) -> list[Finding]:
     import numpy as np
 
@@ -150,27 +185,57 @@ def _finding(
         )
         causes.append((cause, why))
     if not causes:
-        return []
+        return _ruled_by_none(case, [suspects[index] for index in mine], possible[list(mine)])
     causes.sort(key=lambda item: -item[0].requests)
     positions = np.flatnonzero(np.isin(chosen, mine))
     share = shares[list(mine)][:, positions].sum(axis=0).mean()
+    ours = possible[list(mine)].any(axis=0)
+    others = np.delete(possible, list(mine), axis=0).any(axis=0)
+    least, most = int((ours & ~others).sum()), int(ours.sum())
     return [
         Finding(
             rule=rule.NAME,
             title=rule.TITLE,
             requests=len(positions),
             confidence=round(float(share), 3),
-            sentence=_together([cause for cause, _ in causes], [why for _, why in causes]),
+            sentence=_together([cause for cause, _ in causes], [why for _, why in causes], _amount(least, most)),
             cured_by=rule.CURED_BY,
             causes=tuple(cause for cause, _ in causes),
+            seen=int(case.seen[positions].sum()),
+            least=least,
+            most=most,
         )
     ]
+
+
+def _ruled_by_none(case: Case, suspects: Sequence[tuple[Rule, Suspect]], possible: Any) -> list[Finding]:
+    """A rule that no request is given to, though it may be the cause of some: said as a range from 0."""
+    import numpy as np
+
+    positions = np.flatnonzero(possible.any(axis=0))
+    if not len(positions):
+        return []
+    rule, suspect = suspects[int(possible.sum(axis=1).argmax())]
+    why, _ = suspect.explain(positions)
+    pods = int(possible.any(axis=1).sum())
+    sentence = _words(_kinds(case, positions), _pods(pods, suspect.pod), why, _amount(0, len(positions)))
+    return [Finding(rule.NAME, rule.TITLE, 0, 0.0, sentence, rule.CURED_BY, (), most=len(positions))]
+
+
+def _pods(number: int, first: str) -> str:
+    return f"{number} pods" if number > 1 else f"pod {first}" if first else ""
 
 
 def _unexplained(case: Case, positions: Any) -> Finding:
     kinds = _kinds(case, positions)
     cause = Cause(UNATTRIBUTED, "", kinds, 0.0, _words(kinds, "", "no cause found"), (_span(case, positions),), ())
-    return Finding(UNATTRIBUTED, "no cause found", len(positions), 0.0, cause.summary, (), (cause,))
+    number = len(positions)
+    return Finding(UNATTRIBUTED, "no cause found", number, 0.0, cause.summary, (), (cause,), least=number, most=number)
+
+
+def _amount(least: int, most: int) -> str:
+    """A range where other suspects leave it open, "" where it is one number."""
+    return f"{least:,} to {most:,}" if least < most else ""
 
 
 def _span(case: Case, positions: Any) -> str:
@@ -188,19 +253,26 @@ def _kinds(case: Case, positions: Any) -> dict[str, int]:
     return {name: int(counts[KINDS.index(name)]) for name in FAILURES if counts[KINDS.index(name)]}
 
 
-def _words(kinds: dict[str, int], whose: str, why: str) -> str:
-    """As "35 refused by pod app-x (not ready yet)", or "9 failed at pod app-y (7 timed out, 2 no route: gone ...)"."""
+def _words(kinds: dict[str, int], whose: str, why: str, amount: str = "") -> str:
+    """As "35 refused by pod app-x (not ready yet)", or "9 failed at pod app-y (7 timed out, 2 no route: gone ...)".
+
+    amount: a range in the place of the number, when it is not known exactly.
+    """
     ranked = sorted(kinds.items(), key=lambda item: -item[1])
     if len(ranked) == 1:
         kind, number = ranked[0]
-        return f"{number:,} {_BY[kind]} {whose} ({why})" if whose else f"{number:,} {_ALONE[kind]} ({why})"
+        amount = amount or f"{number:,}"
+        return f"{amount} {_BY[kind]} {whose} ({why})" if whose else f"{amount} {_ALONE[kind]} ({why})"
+    if amount:
+        parts = ", ".join(f"most {_ALONE[kind]}" for kind, _ in ranked[:1])
+        return f"{amount} failed{f' at {whose}' if whose else ''} ({parts}: {why})"
     parts = ", ".join(f"{number:,} {_ALONE[kind]}" for kind, number in ranked)
     return f"{sum(kinds.values()):,} failed{f' at {whose}' if whose else ''} ({parts}: {why})"
 
 
-def _together(causes: Sequence[Cause], whys: Sequence[str]) -> str:
+def _together(causes: Sequence[Cause], whys: Sequence[str], amount: str = "") -> str:
     """One sentence for a rule: its one pod's, else the number of pods with the largest one's reason."""
-    if len(causes) == 1:
+    if len(causes) == 1 and not amount:
         return causes[0].summary
     kinds: dict[str, int] = {}
     for cause in causes:
@@ -209,7 +281,7 @@ def _together(causes: Sequence[Cause], whys: Sequence[str]) -> str:
     pods = {cause.pod for cause in causes}
     reasons = list(dict.fromkeys(whys))
     why = reasons[0] if len(reasons) == 1 else f"such as: {reasons[0]}"
-    return _words(kinds, f"{len(pods)} pods" if len(pods) > 1 else f"pod {causes[0].pod}" if causes[0].pod else "", why)
+    return _words(kinds, _pods(len(pods), causes[0].pod), why, amount)
 
 
 __all__ = ["UNATTRIBUTED", "Attribution", "Finding", "attribute"]

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from hazd.analysis.control import Control
+from hazd.analysis.observed import Observed
 from hazd.analysis.ports import Earlier, reused_ports
 from hazd.analysis.requests import Requests
 from hazd.analysis.routing import Routing, infer_routing
@@ -33,6 +34,7 @@ class Case:
     origin_ns: int
     meta: Mapping[str, Any] = field(default_factory=dict)
     control: Control | None = None
+    observed: Observed | None = None
 
     def at(self, when_ns: int | None) -> str:
         """A time for people: seconds since the disruption began."""
@@ -96,7 +98,30 @@ class Case:
 
         failed = self.failed
         held = self.routing.held(pod.name, failed.worker, failed.sent_ns)
-        return np.where(failed.new & (failed.peer == ""), np.where(held, 1.0, _AGAINST_RULES), self.peer_fits(pod))
+        open_ = failed.new & (failed.peer == "")
+        return np.where(open_, np.where(held, 1.0, _AGAINST_RULES) * ~self.rejected, self.peer_fits(pod))
+
+    @cached_property
+    def seen(self) -> Any:
+        """Mask of the failed requests of which it is known, not inferred, who they were sent to."""
+        return self.of_failed("seen")
+
+    def known(self, pod: PodLife) -> Any:
+        """Mask of the failed requests on new connections that were seen to be sent to the pod."""
+        return self.seen & self.failed.new & (self.failed.peer == pod.name)
+
+    @cached_property
+    def rejected(self) -> Any:
+        """Mask of the failed requests that the node itself was seen to reject."""
+        return self.of_failed("rejected")
+
+    def of_failed(self, name: str) -> Any:
+        """A column of what was observed, of the failed requests only; all False where nothing was."""
+        import numpy as np
+
+        if self.observed is None:
+            return np.zeros(len(self.failed), bool)
+        return getattr(self.observed, name)[self.requests.failed]
 
     def fell_back(self, positions: Any) -> bool:
         """Whether most of some failed requests met rules that held terminating pods only, since no pod was ready."""

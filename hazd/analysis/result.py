@@ -14,6 +14,8 @@ from hazd.analysis.attribution import Attribution, attribute
 from hazd.analysis.case import Case, S
 from hazd.analysis.checks import check_fixes
 from hazd.analysis.control import Control, of_service, read_control
+from hazd.analysis.failure_rows import failure_rows
+from hazd.analysis.observed import Observed, observe
 from hazd.analysis.outages import find_outages
 from hazd.analysis.propagation import Propagation, measure_propagation
 from hazd.analysis.requests import Requests, read_requests
@@ -56,6 +58,8 @@ class TrialResult:
     upper_bound_95: float
     streams: tuple[StreamResult, ...]
     attribution: Attribution
+    observed: Observed
+    failure_rows: Mapping[str, Any]
     outages: tuple[Outage, ...]
     window_s: tuple[float, float] | None
     recovery_s: float | None
@@ -88,8 +92,9 @@ def analyse(record: TrialRecord) -> TrialResult:
     """Judge one trial. Works on interrupted ones: what is missing becomes a reason, never an error."""
     meta = record.meta
     everything = read_requests(record.samples)
-    requests, control = of_service(everything), read_control(everything, meta)
+    control = read_control(everything, meta)
     story = read_story(record.events, meta)
+    requests, observed = observe(of_service(everything), record.flows, story, meta)
     case = Case(
         failed=requests.take(requests.failed),
         requests=requests,
@@ -98,6 +103,7 @@ def analyse(record: TrialRecord) -> TrialResult:
         origin_ns=_origin(meta, requests),
         meta=meta,
         control=control,
+        observed=observed,
     )
     attribution = attribute(case)
     # how the trial ended is the verdict's to say
@@ -159,6 +165,8 @@ def analyse(record: TrialRecord) -> TrialResult:
         upper_bound_95=upper_bound(failed, len(requests)),
         streams=streams,
         attribution=attribution,
+        observed=observed,
+        failure_rows=failure_rows(case, attribution),
         outages=outages,
         window_s=window_s,
         recovery_s=_recovery(good_again, int(phases.get("disrupt_start_ns") or 0)),
@@ -183,6 +191,8 @@ def say(attribution: Attribution, failed: int, total: int, at_risk: Sequence[Los
     """
     text = f"{failed:,} of {total:,} requests failed"
     if failed:
+        seen = attribution.known()["seen"]
+        text += f", all {seen:,} seen" if seen == failed else f", {seen:,} of them seen" if seen else ""
         text += ": " + ", ".join(item.sentence for item in attribution.findings)
     return "; ".join([text, *(lost.sentence for lost in at_risk if lost.sentence), *([skewed] if skewed else [])])
 

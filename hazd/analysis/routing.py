@@ -201,6 +201,9 @@ def _fit(pod: PodLife, listening_ns: int | None, story: Story, requests: Request
     if end_ns is not None:
         cut = (sent <= end_ns + _S // 20) & (requests.done_ns[mine] >= end_ns - _S // 20)
     fit = np.where(taken, np.where(cut, 1.0, 0.01), fit)
+    # where the kernel named the endpoint, nothing else speaks of it
+    known = ~ok & (requests.peer[mine] != "")
+    fit = np.where(known, np.where(requests.peer[mine] == pod.name, np.maximum(fit, 0.5), 0.0), fit)
     return np.where(kind == FailureKind.BAD_STATUS, np.maximum(by_name, 0.0), fit)
 
 

@@ -16,7 +16,9 @@ WORKER_LABEL = "hazd-worker"
 """The `app` label of hazd's own traffic pods, which are no part of the workload."""
 CONTROL_LABEL = "hazd-control"
 """The `app` label of the control target's pod and the name of its Service, which are none either."""
-_OWN = (WORKER_LABEL, CONTROL_LABEL)
+OBSERVER_LABEL = "hazd-observer"
+"""The `app` label of the observers' pods."""
+_OWN = (WORKER_LABEL, CONTROL_LABEL, OBSERVER_LABEL)
 Span = tuple[int, int | None]
 """From, to (None: still so at the end of the record)."""
 

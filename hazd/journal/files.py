@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hazd.errors import JournalError
+from hazd.journal.flows import read_flows
 from hazd.journal.merge import ORDER, earliest_due_ns, merge_batches
 from hazd.model import Connection, Event, FailureKind, Phase, Ref, TrialRecord
 from hazd.record import DTYPE_FIELDS, RECORD
@@ -234,7 +235,13 @@ def read_trial(folder: Path) -> TrialRecord:
         problems.append(f"the samples end in a torn batch: {error}")
     table = pa.Table.from_batches(batches, schema=sample_schema())
     frame = table.to_pandas(types_mapper=None).sort_values([name for name, _ in ORDER], ignore_index=True)
-    return TrialRecord(folder.name, meta, frame, tuple(_read_events(folder / EVENTS_FILE, problems)), tuple(problems))
+    flows = None
+    try:
+        flows = read_flows(folder)
+    except (pa.ArrowInvalid, OSError) as error:
+        problems.append(f"the observed flows cannot be read: {error}")
+    events = tuple(_read_events(folder / EVENTS_FILE, problems))
+    return TrialRecord(folder.name, meta, frame, events, tuple(problems), flows)
 
 
 def _read_events(path: Path, problems: list[str]) -> list[Event]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hazd.analysis import TrialResult
 
 SUMMARY_FILE, HTML_FILE, MARKDOWN_FILE, JUNIT_FILE = "summary.json", "report.html", "summary.md", "junit.xml"
+FAILURES_FILE = "failures.arrow"
 
 
 def _unheard(summary: dict[str, Any]) -> None:
@@ -31,6 +32,8 @@ def build(run_folder: Path, *, patch: str = "", judged: Callable[[dict[str, Any]
 
     summary, results = read(run_folder)
     write_json(run_folder / SUMMARY_FILE, summary)
+    for result in results:
+        _write_failures(run_folder / "trials" / result.name / FAILURES_FILE, result)
     _write_words(run_folder, summary)
     judged(summary)
     pictures, charts = _draw(run_folder, results)
@@ -54,6 +57,14 @@ def _patch_that_works(summary: dict[str, Any]) -> str:
     """The smallest change that passed: what a reader of the report came for."""
     passed = [trial for trial in summary["trials"] if trial["verdict"] == "PASS" and trial["patch"]]
     return min(passed, key=lambda trial: len(trial["fixes"]))["patch"] if passed else ""
+
+
+def _write_failures(path: Path, result: TrialResult) -> None:
+    """One row a failed request (analysis.failure_rows), for whoever wants to look at each: an Arrow file."""
+    import pyarrow as pa
+    from pyarrow import feather
+
+    feather.write_feather(pa.table(dict(result.failure_rows)), str(path), compression="zstd")
 
 
 def _write_words(run_folder: Path, summary: dict[str, Any]) -> None:

@@ -83,6 +83,7 @@ class Fleet:
         await self._wait_answer(worker, timeout_s)
         pod = await self._cluster.get(worker.pod)
         worker.node = pod["spec"].get("nodeName", "")
+        worker.address = (pod.get("status") or {}).get("podIP", "")
         await self._measure_clock(worker)
 
     async def _wait_answer(self, worker: Worker, timeout_s: float) -> None:

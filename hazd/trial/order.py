@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import yaml
@@ -19,8 +20,10 @@ from hazd.clock import unix_ns
 from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
 from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError
 from hazd.journal.files import SCHEMA, TrialWriter
+from hazd.journal.flows import FlowWriter
 from hazd.manifests import find_workload, placed, without_secrets
 from hazd.model import Manifest, Observer, Progress, Ref, Trial
+from hazd.observe.pod import observer_pod
 from hazd.sample_app.control_target import control_target
 from hazd.sample_app.manifests import namespace_manifest
 from hazd.scenario import Scenario
@@ -31,6 +34,7 @@ from hazd.trial.failure import naming_full_disk, why_failed
 from hazd.trial.fleet import Fleet, Worker
 from hazd.trial.lease import hold_lease, release_lease
 from hazd.trial.namespace import remove_namespace
+from hazd.trial.observers import Observers
 from hazd.trial.recorder import Recorder
 from hazd.trial.target import about_target, aim, deploy_control
 from hazd.trial.vantage import vantage_nodes
@@ -77,6 +81,8 @@ class OneTrial:
         self.folder = folder / "trials" / trial.name
         self.labels = {**MANAGED_BY, RUN_LABEL: folder.name}
         self.phases: dict[str, int] = {}
+        self.flows = FlowWriter(self.folder)
+        self.observers = Observers(cluster, self.flows)
         self.checks: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.owns_namespace = False
@@ -145,12 +151,14 @@ class OneTrial:
             self.writer.update(
                 phases=self.phases,
                 workers=self.fleet.accounts(),
+                observers=self.observers.accounts(),
                 served=self.recorder.served if self.recorder else {},
                 checks=self.checks,
                 notes=self.problems,
                 ended_ns=self.now_ns(),
                 error=failure.message if failure else "",
             )
+            self.flows.close()
             self.writer.close(state)
         except Exception as error:
             raise failure or why_failed(error, self.folder) from error
@@ -178,11 +186,12 @@ class OneTrial:
         self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add)
         async with anyio.create_task_group() as watching:
             watching.start_soon(watch_containers, self.cluster, self.namespace)
-            await self._make_ready(service)
+            await self._make_ready(service, tasks)
             watching.cancel_scope.cancel()
         await self._under_traffic()
 
-    async def _make_ready(self, service: Manifest) -> None:
+    async def _make_ready(self, service: Manifest, tasks: anyio.abc.TaskGroup) -> None:
+        """Everything stands and answers; what listens until the trial ends is started in `tasks`."""
         assert self.stage is not None
         self.step("workload becomes ready")
         await self.stage.rollout_status()
@@ -194,8 +203,30 @@ class OneTrial:
         await deploy_control(self.cluster, plan, control)
         self.step("traffic workers")
         await self.fleet.launch(self._worker_job(nodes))
+        aimed = await aim(self.cluster, self.trial, self.namespace, service)
+        await self._observe(nodes, urlsplit(aimed.url).netloc, tasks)
         self.step("first responses")
-        await self.fleet.prepare(await aim(self.cluster, self.trial, self.namespace, service))
+        await self.fleet.prepare(aimed)
+
+    async def _observe(self, nodes: list[str], service: str, tasks: anyio.abc.TaskGroup) -> None:
+        if self.cluster.info.kind not in ("kind", "lab"):
+            return
+        self.step("observers")
+        plan, image = self.trial.traffic, self.images.worker
+        pods = [
+            observer_pod(
+                number,
+                namespace=self.namespace,
+                node=node,
+                image=image,
+                labels=self.labels,
+                service=service,
+                most_s=plan.max_duration_s + 60,
+            )
+            for number, node in enumerate(dict.fromkeys(nodes))
+        ]
+        offsets = {worker.node: worker.offset_ns for worker in self.fleet.workers}
+        await self.observers.launch(pods, offsets, tasks)
 
     async def _under_traffic(self) -> None:
         assert self.stage is not None
@@ -212,6 +243,7 @@ class OneTrial:
             with anyio.move_on_after(self.trial.traffic.timeout_s + 15, shield=True) as scope:
                 self.phases["traffic_end_ns"] = await self.fleet.stop()
                 await self.fleet.poll(self._tell)
+                await self.observers.finish(self.phases["traffic_end_ns"])
             if scope.cancelled_caught:
                 self.problems.append("not every record could be fetched from the workers in time")
         if self.recorder.sample:

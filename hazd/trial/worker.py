@@ -23,6 +23,7 @@ class Worker:
     number: int
     pod: Ref
     node: str
+    address: str = ""
     offset_ns: int = 0
     offset_uncertainty_ns: int = 0
     status: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +54,7 @@ class Worker:
             "id": self.number,
             "pod": self.pod.name,
             "node": self.node,
+            "address": self.address,
             "offset_ns": self.offset_ns,
             "offset_uncertainty_ns": self.offset_uncertainty_ns,
             "due": status.get("due", 0) if missed is None else missed.due,

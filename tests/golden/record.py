@@ -16,10 +16,12 @@ from typing import Any
 
 from hazd.analysis import analyse, summarise
 from hazd.journal.files import EVENTS_FILE, SAMPLES_FILE, TRIAL_FILE, read_trial
+from hazd.journal.flows import FLOWS_FILE
 from tests.golden import worlds
 
 HERE = Path(__file__).parent
 FINDINGS = "findings.json"
+PINNED = ("requests", "least", "most", "how")
 SIMULATED = {
     "simulated-drain-of-all": worlds.drain_of_all,
     "simulated-network-cut": worlds.network_cut,
@@ -44,7 +46,9 @@ def findings(folder: Path) -> dict[str, Any]:
         "failures": {kind: count for kind, count in trial["failures"].items() if count},
         "attributed": trial["attributed"],
         "causes": {
-            cause["rule"]: {"requests": cause["requests"], "pods": len(cause["pods"])} for cause in trial["causes"]
+            cause["rule"]: {name: cause[name] for name in ("requests", "least", "most", "how")}
+            | {"pods": len(cause["pods"])}
+            for cause in trial["causes"]
         },
         "terminations": trial["terminations"],
         "removal_ms": trial["propagation_ms"]["removal"],
@@ -61,6 +65,7 @@ def keep(source: Path, target: Path) -> None:
     import pyarrow as pa
 
     target.mkdir(exist_ok=True)
+    _keep_flows(source, target)
     meta = json.loads((source / TRIAL_FILE).read_text())
     meta.pop("patch", None)
     (target / TRIAL_FILE).write_text(json.dumps(meta, indent=1) + "\n")
@@ -75,6 +80,11 @@ def keep(source: Path, target: Path) -> None:
         pa.ipc.new_file(sink, table.schema, options=options) as out,
     ):
         out.write_table(table)
+
+
+def _keep_flows(source: Path, target: Path) -> None:
+    if (source / FLOWS_FILE).exists():
+        (target / FLOWS_FILE).write_bytes((source / FLOWS_FILE).read_bytes())
 
 
 def _is_read(line: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from hazd.analysis.case import Case, Suspect, within
+from hazd.analysis.case import Case, S, Suspect, within
 from hazd.analysis.story import PodLife
 from hazd.model import FailureKind, Phase
 
@@ -35,6 +35,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
         sent = within(failed.sent_ns, 0, end_ns, after_s=0.03)
         spans_end = spans_end * np.where(failed.new, sent, within(failed.sent_ns, 0, end_ns, after_s=0.002))
         scores = torn * spans_end * np.maximum(case.sent_to(pod), 0.3 * case.peer_fits(pod))
+        # the kernel names the pod: a backlog takes connections until the process has really closed its socket
+        scores = np.where(case.known(pod), (torn > 0) & (failed.done_ns >= end_ns - slack_s * S), scores)
         if case.lost_span(pod) is not None:
             scores = scores * 0.1
         if np.any(scores > 0):

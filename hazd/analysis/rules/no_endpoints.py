@@ -28,7 +28,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
     for start_ns, end_ns in case.story.no_endpoint_spans():
         bare = np.where(case.routing.empty(failed.worker, failed.sent_ns), 1.0, 0.05)
         last_ns = None if end_ns is None else end_ns + _LONGEST_LAG_S * S
-        scores = rejected * bare * within(failed.sent_ns, start_ns, last_ns, before_s=0.3) * (failed.peer == "")
+        fits = rejected * bare * within(failed.sent_ns, start_ns, last_ns, before_s=0.3)
+        scores = np.where(case.rejected, np.minimum(fits * 1000.0, 1.0), fits) * (failed.peer == "")
         if np.any(scores > 0):
             yield Suspect("", scores, _explain(case, start_ns, end_ns))
 

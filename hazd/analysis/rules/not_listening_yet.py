@@ -15,6 +15,8 @@ from hazd.model import FailureKind, Phase
 NAME = "not_listening_yet"
 TITLE = "sent to a pod that did not listen yet"
 CURED_BY = ("readiness",)
+_NOTICED_NS = 20_000_000
+"""A log line may be written that much before the socket takes connections, or be stamped that much later."""
 
 
 def suspects(case: Case) -> Iterator[Suspect]:
@@ -26,9 +28,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
     fits = refused * 1.0 + 0.2 * ((failed.kind == FailureKind.TIMEOUT) & (failed.phase == Phase.CONNECT))
     for pod in case.story.pods.values():
         added_ns, listening_ns = pod.added_ns, case.listening_ns(pod)
+        known = case.known(pod)
         if added_ns is None or (pod.existed and not pod.restarts):
             continue
-        if listening_ns is not None and listening_ns <= added_ns:
+        if listening_ns is not None and listening_ns <= added_ns and not known.any():
             continue  # it listened before anyone could be sent to it
         certain = 1.0 if listening_ns is not None else 0.4
         end_ns = listening_ns
@@ -36,6 +39,11 @@ def suspects(case: Case) -> Iterator[Suspect]:
         late = within(failed.sent_ns, 0, end_ns, after_s=0.02)
         early = within(failed.sent_ns, added_ns, None, before_s=0.3)
         scores = certain * fits * early * late * case.sent_to(pod)
+        # the kernel names the pod: that it refused before it listened is all there is to know
+        until_ns = listening_ns if listening_ns is not None else pod.deleted_ns
+        before = failed.sent_ns <= until_ns + _NOTICED_NS if until_ns is not None else True
+        connecting = (failed.kind != FailureKind.OTHER) & (failed.phase == Phase.CONNECT)
+        scores = np.where(known, connecting & before, scores)
         if np.any(scores > 0):
             yield Suspect(pod.name, scores, _explain(case, pod.name, added_ns, listening_ns))
 

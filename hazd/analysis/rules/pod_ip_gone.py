@@ -33,6 +33,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         scores = connecting * within(failed.sent_ns, end_ns, None, before_s=0.1)
         known = (failed.peer == pod.name) & (failed.done_ns >= end_ns)
         scores = np.where(stranded, known, scores * case.sent_to(pod))
+        scores = np.where(case.known(pod), connecting & (failed.done_ns >= end_ns), scores)
         if case.lost_span(pod) is not None:
             scores = scores * 0.1
         if np.any(scores > 0):

@@ -38,6 +38,10 @@ def suspects(case: Case) -> Iterator[Suspect]:
         if case.requests.nameless and end_ns is not None:
             # no log says whether it closed its listener at SIGTERM; when its process has ended it certainly has
             scores = scores * np.where(failed.done_ns < end_ns, _MAY_HAVE_CLOSED, 1.0)
+        # the kernel names the pod: that it refused after this moment is all there is to know
+        listening_ns = case.listening_ns(pod)
+        after = (failed.done_ns >= closed_ns) & (failed.sent_ns >= (listening_ns or 0))
+        scores = np.where(case.known(pod), refused & after, scores)
         if np.any(scores > 0):
             yield Suspect(pod.name, scores, _explain(case, pod, closed_ns))
 

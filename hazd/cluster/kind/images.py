@@ -32,7 +32,10 @@ REGISTRY_BASE, REGISTRY_PYTHON = "python:3.12-slim", "3.12"
 KEPT = 4
 LOCAL_PYTHON = "3.11"  # Debian bookworm's
 PACKAGE = Path(hazd.__file__).resolve().parent
-PARTS = ("__init__.py", "errors.py", "model.py", "record.py", "clock.py", "traffic/**/*.py", "sample_app/**/*.py")
+PARTS = (
+    *("__init__.py", "errors.py", "model.py", "record.py", "clock.py"),
+    *("traffic/**/*.py", "observe/**/*.py", "sample_app/**/*.py"),
+)
 GLIBC = ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 24, 26, 27, 28, 31, 34)))
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64", "x86_64": "x86_64", "aarch64": "aarch64"}
 

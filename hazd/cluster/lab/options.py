@@ -14,6 +14,7 @@ from hazd.errors import UsageError
 PRELOAD = (
     "hazd.sample_app.app",
     "hazd.traffic.worker",
+    "hazd.observe.__main__",
     "hazd.traffic.senders.httpx",
     "hazd.traffic.senders.fast",
     "uvloop",
