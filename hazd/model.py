@@ -245,6 +245,7 @@ class Trial:
     setup: Setup
     traffic: TrafficPlan
     vantage: tuple[str, ...] = ()
+    observe: bool = False
     workers: int = 1
     timeout_s: float = 300.0
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -324,6 +324,13 @@ class TrafficOptions:
         list[str] | None,
         typer.Option(help="Nodes they run on: control-plane, workers, spread, node:NAME.", rich_help_panel=TRAFFIC),
     ] = None
+    observe: Annotated[
+        str,
+        typer.Option(
+            help="Read the kernel's connection tracking on those nodes: auto (kind and lab), on, off.",
+            rich_help_panel=TRAFFIC,
+        ),
+    ] = "auto"
     sender: Annotated[str, typer.Option(help="httpx, fast or auto.", rich_help_panel=TRAFFIC)] = "auto"
     max_in_flight: Annotated[
         int, typer.Option(help="Per worker; a request due beyond it counts as not sent.", rich_help_panel=TRAFFIC)
@@ -358,6 +365,7 @@ class TrafficOptions:
             "recycle_connections_s": self.recycle_connections_seconds,
             "workers": self.workers,
             "vantage": tuple(self.vantage or ("control-plane",)),
+            "observe": self.observe,
             "sender": self.sender,
             "max_in_flight": self.max_in_flight,
             "warmup_s": self.warmup,

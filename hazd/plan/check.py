@@ -18,6 +18,7 @@ from hazd.traffic.pacer import Profile
 from hazd.traffic.plan_json import find_problems
 
 CONNECTIONS = ("both", "new", "reused")
+OBSERVE = ("auto", "on", "off")
 VANTAGES = ("control-plane", "workers", "spread")
 MAX_RATE = 20_000
 MAX_CONTROL_RATE = 100
@@ -102,6 +103,8 @@ def _number_problems(options: Options) -> Iterator[str]:
         yield _wrong("--workers", options.workers, f"at most {MAX_WORKERS}")
     if not 0 <= options.control_rate <= MAX_CONTROL_RATE:
         yield _wrong("--control-rate", options.control_rate, f"a number from 0 (off) to {MAX_CONTROL_RATE}")
+    if options.observe not in OBSERVE:
+        yield _wrong("--observe", options.observe, "one of " + ", ".join(OBSERVE))
     if options.connection is not None and options.connection not in CONNECTIONS:
         yield _wrong("--connection", options.connection, "one of " + ", ".join(CONNECTIONS))
     for word in options.vantage:

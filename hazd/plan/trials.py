@@ -17,6 +17,8 @@ from hazd.sample_app.manifests import sample_workload
 from hazd.scenario import Scenario
 from hazd.traffic.beside import with_control
 
+OBSERVED = ("kind", "lab")
+"""Clusters of hazd's own, on whose nodes `--observe auto` reads connection tracking; elsewhere it is asked for."""
 NATIVE_SLEEP_SINCE = (1, 30)
 """preStop.sleep is on by default since Kubernetes 1.30 (KEP-3960, beta)."""
 
@@ -58,6 +60,7 @@ class Options:
     sender: str = "httpx"
     workers: int = 1
     vantage: tuple[str, ...] = ("control-plane",)
+    observe: str = "auto"
     warmup_s: float = 3.0
     settle_s: float = 5.0
     timeout_s: float = 300.0
@@ -221,6 +224,7 @@ def make_trials(
                     traffic_plan(options, options.profile or scenario.profile, streams), options.control_rate
                 ),
                 vantage=options.vantage,
+                observe=options.observe == "on" or (options.observe == "auto" and info.kind in OBSERVED),
                 workers=options.workers,
                 timeout_s=options.timeout_s,
                 options=given,
