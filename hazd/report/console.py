@@ -99,7 +99,20 @@ def measures(trial: Mapping[str, Any]) -> str:
         words.append(f"a preStop has to outlast {since['max'] / 1000:.1f} s here")
     if control := trial.get("control"):
         words.append(f"control: {number(control['failed'])} of {number(control['recorded'])} failed")
+    if seen := observed_words(trial):
+        words.append(seen)
     return "; ".join(words)
+
+
+def observed_words(trial: Mapping[str, Any]) -> str:
+    """How the endpoints of failed requests are known, where any failed; "" where there is nothing to say."""
+    observed = trial.get("observed") or {}
+    if observed.get("problems"):
+        return "not observed, so causes are inferred: " + "; ".join(observed["problems"])
+    if not observed.get("on"):
+        return "causes are inferred, not seen (--observe on)" if trial["requests"]["failed"] else ""
+    gaps = observed["gaps"]
+    return f"the observers lost events {number(gaps)} times" if gaps else ""
 
 
 def lines(summary: Mapping[str, Any]) -> list[str]:

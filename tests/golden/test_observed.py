@@ -1,4 +1,4 @@
-"""Recorded kind runs with an observer beside the traffic: the kernel's word is the truth that inference is held against."""
+"""Recorded kind runs with an observer beside the traffic: the kernel's word is what inference is held against."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_the_observation_agrees_with_every_response_that_names_its_pod(folder: P
 
 
 def test_without_any_name_and_log_the_causes_are_the_same(folder: Path) -> None:
-    """A workload of the user's own is explained as well as the sample app: nine of ten or more, and lags are measured."""
+    """A workload of the user's own is explained as the sample app is: nine of ten or more, and lags are measured."""
     record = read_trial(folder)
     named, alone = analyse(record), analyse(nameless(record))
     same = sum(min(number, counts(alone).get(rule, 0)) for rule, number in counts(named).items())
