@@ -64,6 +64,7 @@ def trials(**options: Any) -> Any:
         ({"expect": (204,)}, ["--expect", "(204,)", "lacks 200"]),
         ({"http2": True, "sender": "fast"}, ["--http2", "only the httpx sender"]),
         ({"sender": "curl"}, ["--sender", "'curl'", "httpx, fast, auto"]),
+        ({"observe": "maybe"}, ["--observe", "'maybe'", "auto, on, off"]),
         ({"pool": 0}, ["--pool", "0", "between 1 and"]),
         ({"request_timeout_s": 0.0}, ["--request-timeout", "0.0", "above 0"]),
         ({"max_in_flight": 0}, ["--max-in-flight", "0", "below 1"]),
