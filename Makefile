@@ -27,8 +27,8 @@ demo: .venv/.stamp $(if $(filter kind,$(CLUSTER)),setup) ## a rolling update wit
 check: .venv/.dev ## ruff, mypy and the layers
 	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && .venv/bin/lint-imports
 
-test: check ## all checks and every test this machine can run
-	bash tests/lanes
+test: .venv/.dev ## all checks and every test, in lanes side by side; as root on Debian what they need is set up first
+	$(PY) -m tests.lanes
 
 unit: .venv/.dev ## tests without sockets
 	$(PY) -m pytest -q tests/unit tests/golden tests/fixes tests/house
@@ -43,7 +43,7 @@ lab: .venv/.dev ## everything that runs in the lab
 	$(PY) -m pytest -q -m lab --require-lab
 
 kind: .venv/.dev ## everything that runs on hazd's kind cluster, which is created when absent
-	$(HAZD) cluster create && $(PY) -m pytest -q -m kind --require-kind
+	$(HAZD) cluster create --config tests/kind-config.yaml && $(PY) -m pytest -q -m kind --require-kind
 
 e2e: .venv/.dev ## whole runs of the command line
 	$(PY) -m pytest -q tests/e2e
@@ -51,7 +51,7 @@ e2e: .venv/.dev ## whole runs of the command line
 nightly: .venv/.stamp ## every scenario without and with its fixes on kind, compared with reports/baseline if it is there; fails where either does
 	rm -rf reports/nightly && { $(HAZD) matrix $(SCENARIOS) --cluster kind --no-each --name nightly; ran=$$?; $(HAZD) compare reports/nightly $(wildcard reports/baseline) --junit reports/nightly/junit.xml --markdown reports/nightly/summary.md; compared=$$?; exit $$(( ran ? ran : compared )); }
 
-report: .venv/.stamp ## make the newest run's report anew (RUN=reports/NAME for another)
+report: .venv/.stamp ## write the newest run's report again (RUN=reports/NAME for another)
 	$(HAZD) report $(or $(RUN),$(shell ls -td reports/*/ 2> /dev/null | head -1))
 
 bench: .venv/.dev ## the benchmarks: senders beside their peers, the lab's cost per pod, the lab beside kind (about 25 minutes)
@@ -65,4 +65,4 @@ bench-fidelity: .venv/.dev ## the lab beside kind only
 
 clean: ## remove what killed runs left, the kind cluster and the caches in this folder
 	-test ! -x $(HAZD) || { $(HAZD) clean; $(HAZD) cluster delete; }
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .lanes build dist

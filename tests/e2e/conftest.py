@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.hazd_command import hazd
+from tests.e2e.hazd_command import KIND_CONFIG, hazd
 
 
 @pytest.fixture(scope="session")
 def kind_cluster() -> None:
-    """hazd's kind cluster, created when absent; it is left standing for the next test run and deleted by `.ci/run`."""
-    done = hazd("cluster", "create", timeout_s=3600)
+    """hazd's kind cluster, created when absent; who created it deletes it (tests/lanes.py does)."""
+    done = hazd("cluster", "create", "--config", KIND_CONFIG, timeout_s=3600)
     assert done.returncode == 0, done.stderr
 
 

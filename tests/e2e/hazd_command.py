@@ -12,6 +12,9 @@ from typing import Any
 COMMAND = [sys.executable, "-c", "from hazd.cli import main; main()"]
 PATIENT = ("--max-late-ms", "2000")
 """How late a request may leave says how busy this machine is: `bench/` measures it, a test does not judge by it."""
+BRIEF = ("--warmup", "1", "--settle", "1")
+"""For trials of which nothing is asserted that a longer look before or after the disruption would change."""
+KIND_CONFIG = str(Path(__file__).parents[1] / "kind-config.yaml")
 ATTEMPTS = 3
 
 
@@ -24,8 +27,9 @@ def hazd(*args: str, timeout_s: float = 400) -> subprocess.CompletedProcess[str]
 
 def run_json(out: Path, *args: str, timeout_s: float = 400) -> tuple[int, dict[str, Any]]:
     """`hazd run` or `matrix` with --json: exit code and summary, after the invariants of every run were checked."""
-    if PATIENT[0] not in args:
-        args += PATIENT
+    for option, value in zip((PATIENT + BRIEF)[::2], (PATIENT + BRIEF)[1::2], strict=True):
+        if option not in args:
+            args += (option, value)
     done = hazd(*args, "--json", "--out", str(out), timeout_s=timeout_s)
     assert done.stdout, f"no summary; exit code {done.returncode}"
     summary: dict[str, Any] = json.loads(done.stdout)
@@ -39,15 +43,32 @@ def run_json(out: Path, *args: str, timeout_s: float = 400) -> tuple[int, dict[s
     return done.returncode, summary
 
 
+def has_fixes(trial: dict[str, Any]) -> bool:
+    return bool(trial["fixes"])
+
+
 def run_decided(
-    out: Path, *args: str, timeout_s: float = 400, met: Callable[[dict[str, Any]], bool] = lambda summary: True
+    out: Path,
+    *args: str,
+    timeout_s: float = 400,
+    met: Callable[[dict[str, Any]], bool] = lambda summary: True,
+    lossless: Callable[[dict[str, Any]], bool] = has_fixes,
 ) -> tuple[int, dict[str, Any]]:
-    """As `run_json`, asked again (ATTEMPTS in all) while a trial answers nothing or `met` was not, by chance."""
-    for _ in range(ATTEMPTS):
+    """As `run_json`, asked again (ATTEMPTS in all) while a trial decides nothing or `met` was not, by chance.
+
+    Every attempt counts: a trial that is to lose nothing (`lossless`: those with fixes) fails the test when it lost a
+    request in any of them, whatever a later one says.
+    """
+    for attempt in range(1, ATTEMPTS + 1):
         code, summary = run_json(out, *args, timeout_s=timeout_s)
+        for trial in summary["trials"]:
+            failed = trial["requests"]["failed"]
+            words = f"{trial['name']} {trial['verdict']}, {failed} failed {trial['reasons']}"
+            print(f"attempt {attempt} of {ATTEMPTS}: {words}", file=sys.stderr)
+            assert not (failed and lossless(trial)), f"attempt {attempt}: {words}; {trial['causes']}"
         if all(trial["verdict"] != "INCONCLUSIVE" for trial in summary["trials"]) and met(summary):
             break
     return code, summary
 
 
-__all__ = ["COMMAND", "PATIENT", "hazd", "run_decided", "run_json"]
+__all__ = ["BRIEF", "COMMAND", "KIND_CONFIG", "PATIENT", "has_fixes", "hazd", "run_decided", "run_json"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from hazd.scenario import load_scenarios
-from tests.e2e.hazd_command import run_decided
+from tests.e2e.hazd_command import has_fixes, run_decided
 
 SCENARIOS = load_scenarios()
 LAB = "lab:node_monitor_grace_s=10,hpa_sync_s=5,metrics_resolution_s=5,vpa_loop_s=5"
@@ -40,7 +40,10 @@ def trials_of(cluster: str, name: str, folder: Path) -> dict[bool, dict[str, Any
         without = next(trial for trial in summary["trials"] if not trial["fixes"])
         return name != "rollout" or kinds(without, "no_route", "timeout") > 0
 
-    _, summary = run_decided(folder, *args, timeout_s=1500, met=met)
+    def lossless(trial: dict[str, Any]) -> bool:
+        return has_fixes(trial) and name not in KILLED
+
+    _, summary = run_decided(folder, *args, timeout_s=1500, met=met, lossless=lossless)
     return {bool(trial["fixes"]): trial for trial in summary["trials"]}
 
 

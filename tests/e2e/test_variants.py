@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,24 @@ from hazd.cluster.kind import state
 from hazd.cluster.kind.cluster import KindCluster
 from hazd.journal import read_trial
 from hazd.model import TrialRecord
-from tests.e2e.hazd_command import hazd, run_decided, run_json
+from tests.e2e.hazd_command import has_fixes, hazd, run_decided, run_json
 from tests.e2e.test_scenarios import CLUSTERS
 
 pytestmark = pytest.mark.usefixtures("cluster_ready")
 SMALL = ("--rate", "100", "--replicas", "3")
 
 
-def answered(out: Path, *args: str) -> list[dict[str, Any]]:
-    """The trials of a run that answers something."""
-    _, summary = run_decided(out, *args)
+def every(_: dict[str, Any]) -> bool:
+    return True
+
+
+def none(_: dict[str, Any]) -> bool:
+    return False
+
+
+def decided(out: Path, *args: str, lossless: Callable[[dict[str, Any]], bool] = has_fixes) -> list[dict[str, Any]]:
+    """The trials of a run that decides something."""
+    _, summary = run_decided(out, *args, lossless=lossless)
     return list(summary["trials"])
 
 
@@ -44,7 +52,7 @@ def stage_events(out: Path, trial: dict[str, Any]) -> list[tuple[str, str]]:
 def test_what_a_forced_deletion_loses_is_bounded(cluster: str, tmp_path: Path) -> None:
     """The minimum grace of one second outlasts a small cluster's proxies: all fixes leave a handful at most."""
     args = ("run", "pod-delete", "--force", "--compare", "--with-all", "--startup-delay", "2", "--cluster", cluster)
-    without, fixed = answered(tmp_path, *args, *SMALL)
+    without, fixed = decided(tmp_path, *args, *SMALL, lossless=none)
     assert without["verdict"] == "FAIL", without["reasons"]
     assert fixed["verdict"] in ("PASS", "FAIL"), fixed["reasons"]
     assert fixed["terminations"] == without["terminations"] == 3
@@ -58,8 +66,8 @@ def test_what_a_forced_deletion_loses_is_bounded(cluster: str, tmp_path: Path) -
 def test_no_prestop_saves_what_is_sent_to_a_forced_pod(cluster: str, tmp_path: Path) -> None:
     """Where nodes hear late, the same fixes that lose nothing in an ordinary deletion lose requests in a forced one."""
     args = ("run", "pod-delete", "--with-all", "--set", "count=1", "--cluster", f"{cluster}:propagation_delay_s=3")
-    (ordinary,) = answered(tmp_path / "ordinary", *args, *SMALL)
-    (forced,) = answered(tmp_path / "forced", *args, *SMALL, "--force")
+    (ordinary,) = decided(tmp_path / "ordinary", *args, *SMALL)
+    (forced,) = decided(tmp_path / "forced", *args, *SMALL, "--force", lossless=none)
     assert ordinary["requests"]["failed"] == 0, ordinary["causes"]
     assert ordinary["verdict"] == "PASS", ordinary["reasons"]
     assert forced["requests"]["failed"] > 20
@@ -71,7 +79,7 @@ def test_no_prestop_saves_what_is_sent_to_a_forced_pod(cluster: str, tmp_path: P
 def test_a_resize_in_place_loses_no_request(cluster: str, tmp_path: Path) -> None:
     """Every pod gets new CPU requests where it runs: none ends, none is evicted, nothing fails, no fix needed."""
     args = ("run", "vpa", "--set", "mode=in-place", "--cluster", cluster, "--replicas", "3", "--rate", "50")
-    (trial,) = answered(tmp_path, *args)
+    (trial,) = decided(tmp_path, *args, lossless=every)
     assert [reason for reason, _ in stage_events(tmp_path, trial)].count("resize") == 3
     assert trial["terminations"] == 0
     assert trial["requests"]["failed"] == 0, trial["causes"]
@@ -93,7 +101,7 @@ def test_a_drain_of_every_node_is_refused_beforehand(cluster: str, tmp_path: Pat
 def test_two_nodes_are_drained_at_once_and_traffic_stays_off_them(cluster: str, tmp_path: Path) -> None:
     """Where a third takes the pods nothing is lost; --vantage workers means those that stay."""
     args = ("run", "drain", "--set", "nodes=2", "--with-all", "--vantage", "workers", "--cluster", cluster)
-    (trial,) = answered(tmp_path, *args, *SMALL)
+    (trial,) = decided(tmp_path, *args, *SMALL)
     drained = {name for reason, name in stage_events(tmp_path, trial) if reason == "drained-node"}
     assert len(drained) == 2
     workers = journal_of(tmp_path, trial).meta["workers"]
@@ -128,7 +136,7 @@ def test_a_node_of_a_context_goes_and_comes_back_by_command(
     """--node-command stops and starts it, the loss is there, and nothing is left: neither a mark nor a namespace."""
     command = "case {action} in stop) docker pause {node};; start) docker unpause {node};; esac"
     args = ("run", "node-failure", "--cluster", f"context:{state.context_name()}", "--image", kind_as_a_context)
-    (trial,) = answered(tmp_path, *args, "--node-command", command, "--rate", "50", "--replicas", "2")
+    (trial,) = decided(tmp_path, *args, "--node-command", command, "--rate", "50", "--replicas", "2")
     reasons = [reason for reason, _ in stage_events(tmp_path, trial)]
     assert [each for each in reasons if each in ("stop-node", "start-node")] == ["stop-node", "start-node"]
     assert trial["requests"]["failed"] > 0

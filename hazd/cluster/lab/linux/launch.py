@@ -8,6 +8,7 @@ process of the lab outside its PID namespace and kills it when the lifeline clos
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -46,8 +47,11 @@ def privileged() -> bool:
     return False
 
 
-def isolate() -> None:
-    """Leave the host's namespaces. An ordinary user becomes root of a user namespace in which only they are mapped."""
+def isolate() -> bool:
+    """Leave the host's namespaces. An ordinary user becomes root of a user namespace in which only they are mapped.
+
+    Returns whether all that is mounted from now on stays in here. In a chroot only what lies below /proc does.
+    """
     kinds = CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC
     if privileged():
         unshare(kinds)
@@ -57,10 +61,18 @@ def isolate() -> None:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-    mount("none", "/", "none", MS_REC | MS_PRIVATE)
+    try:
+        mount("none", "/", "none", MS_REC | MS_PRIVATE)
+    except OSError as problem:
+        if problem.errno != errno.EINVAL:
+            raise
+        # The root of a chroot is no mount point (mount(2), EINVAL), and the one above cannot be named from in here.
+        mount("none", "/proc", "none", MS_PRIVATE)
+        return False
+    return True
 
 
-def inhabit(control: socket.socket, modules: list[str]) -> None:
+def inhabit(control: socket.socket, modules: list[str], private: bool) -> None:
     """As process 1 of the lab: its own /proc, the zygote, the server."""
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
@@ -68,9 +80,10 @@ def inhabit(control: socket.socket, modules: list[str]) -> None:
     except OSError as problem:
         wire.send(control, {"event": "failed", "problem": str(problem), "step": "proc"})
         os._exit(1)
-    with contextlib.suppress(OSError):
+    if private:
         # No name server can be reached from in here: without this a lookup waits for seconds, now it fails at once.
-        mount("/dev/null", "/etc/resolv.conf", "none", MS_BIND)
+        with contextlib.suppress(OSError):
+            mount("/dev/null", "/etc/resolv.conf", "none", MS_BIND)
     server_end, zygote_end = wire.pair()
     pid = os.fork()
     if pid == 0:
@@ -91,14 +104,14 @@ def main(argv: list[str]) -> int:
     control = socket.socket(fileno=int(argv[1]))
     lifeline = int(argv[2])
     try:
-        isolate()
+        private = isolate()
         child = os.fork()
     except OSError as problem:
         wire.send(control, {"event": "failed", "problem": str(problem), "step": "unshare", "errno": problem.errno})
         return 1
     if child == 0:
         os.close(lifeline)
-        inhabit(control, argv[3].split(",") if argv[3] else [])
+        inhabit(control, argv[3].split(",") if argv[3] else [], private)
         os._exit(0)
     control.close()
     watch = os.pidfd_open(child)
