@@ -68,7 +68,7 @@ def table(trials: Sequence[Mapping[str, Any]], title: str) -> Table:
             *([trial["scenario"]] if several else []),
             fix_words(trial["fixes"], trial["applied"]) or "none",
             number(trial["requests"]["due"]),
-            Text(number(failed), style="bold red" if failed else "green"),
+            Text(number(failed), style="bold red" if failed else "green") if trial["requests"]["recorded"] else "–",
             kinds_words(trial["failures"]) or "·",
             Text(trial["verdict"], style=STYLE.get(trial["verdict"], "")),
         )
@@ -82,7 +82,7 @@ def sentence(trial: Mapping[str, Any]) -> str:
 
 
 def measures(trial: Mapping[str, Any]) -> str:
-    """Latency, outages, recovery, lag of the rules and the control, in one line; what was not measured is left out."""
+    """Latency, outages, recovery, lag of the rules and the control, in one line; what was not measured is skipped."""
     latency, outages, lags = trial["latency_ms"], trial["outages"], trial["propagation_ms"]
     words = []
     if latency["p99"] is not None:
@@ -90,10 +90,10 @@ def measures(trial: Mapping[str, Any]) -> str:
     if outages["n"]:
         words.append(f"longest outage {outages['longest_ms']:,.0f} ms")
     if outages["recovery_s"] is not None:
-        words.append(f"all good again after {outages['recovery_s']:.1f} s")
-    for what, verb in (("removal", "forgot"), ("addition", "learned of")):
+        words.append(f"no failures after {outages['recovery_s']:.1f} s")
+    for what, verb in (("removal", "removed"), ("addition", "added")):
         if lags[what]["n"]:
-            words.append(f"nodes {verb} a pod within {lags[what]['max']:,.0f} ms")
+            words.append(f"nodes {verb} a pod's endpoint within {lags[what]['max']:,.0f} ms")
     since = lags["since_deletion"]
     if since["n"]:
         words.append(f"a preStop has to outlast {since['max'] / 1000:.1f} s here")
@@ -115,18 +115,12 @@ def observed_words(trial: Mapping[str, Any]) -> str:
     return f"the observers lost events {number(gaps)} times" if gaps else ""
 
 
-def lines(summary: Mapping[str, Any]) -> list[str]:
-    """The run in plain sentences, one a trial, for logs."""
-    return [f"{trial['name']}: {trial['verdict']}: {sentence(trial)}" for trial in summary["trials"]]
-
-
 def _title(trial: Mapping[str, Any]) -> str:
-    return f"{trial['name']}  ({number(trial['requests']['due'])} requests, {percent(_rate(trial))} failed)"
-
-
-def _rate(trial: Mapping[str, Any]) -> float:
-    recorded = trial["requests"]["recorded"]
-    return trial["requests"]["failed"] / recorded if recorded else 0.0
+    requests = trial["requests"]
+    if not requests["recorded"]:
+        return f"{trial['name']}  (no request recorded)"
+    rate = percent(requests["failed"] / requests["recorded"])
+    return f"{trial['name']}  ({number(requests['due'])} requests, {rate} failed)"
 
 
 def _more_reasons(trial: Mapping[str, Any]) -> list[str]:
@@ -146,4 +140,4 @@ def _cure(trial: Mapping[str, Any]) -> str:
     return f"would cure: {words}" if words else ""
 
 
-__all__ = ["lines", "measures", "sentence", "show", "table"]
+__all__ = ["measures", "sentence", "show", "table"]

@@ -1,6 +1,6 @@
 """How hazd's pictures look and how they are saved: one palette, no global state, the same bytes for the same data.
 
-The colours are Okabe and Ito's (2008), told apart with every common colour blindness; outcomes keep theirs in every
+The colours are Okabe and Ito's (2008), distinct with every common colour blindness; outcomes keep theirs in every
 chart. matplotlib is used through Figure alone, never pyplot, so reports can be drawn in any thread or test.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hazd.model import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +38,11 @@ OUTCOME = {
     "other": GREY,
 }
 POD_STATE = {"starting": YELLOW, "ready": GREEN, "deaf": VERMILLION, "unready": ORANGE, "terminating": "#BBBBBB"}
-INK, FAINT = "#222222", "#8A8A8A"
+VERDICT = {Outcome.PASS: "#00694D", Outcome.FAIL: "#B03A00", Outcome.INCONCLUSIVE: "#7A5C00"}
+"""Dark shades of the palette's green, vermillion and orange, as the page has them: they are read as text."""
+INK, FAINT = "#222222", "#6E6E6E"
+_FAMILY = ["DejaVu Sans", "sans-serif"]
+_CAPTION_PT, _CAPTION_SHARE = 8.0, 0.94
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -64,9 +70,31 @@ def spread(figure: Figure) -> None:
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1, wspace=0.03, hspace=0.03)  # type: ignore[union-attr, call-arg]
 
 
-def caption(figure: Figure, text: str) -> None:
-    """The settings of the run, small, below the picture."""
-    figure.supxlabel(text, fontsize=8, color=FAINT, x=0.01, ha="left")
+def caption(figure: Figure, *paragraphs: str) -> None:
+    """The settings of the run and what else has to be said, small, below the picture, which grows by what it takes.
+
+    Wrapped by the text's measured width: whatever does not fit into the figure is cut off when it is saved.
+    """
+    width_pt = figure.get_figwidth() * 72 * _CAPTION_SHARE
+    lines = [line for text in paragraphs for line in wrapped(text, width_pt, _CAPTION_PT)]
+    figure.set_figheight(figure.get_figheight() + len(lines[1:]) * _CAPTION_PT * 1.2 / 72)
+    figure.supxlabel("\n".join(lines), fontsize=_CAPTION_PT, color=FAINT, x=0.01, ha="left", ma="left")
+
+
+def wrapped(text: str, width_pt: float, size_pt: float, weight: str = "normal") -> list[str]:
+    """Lines of whole words that are no wider than width_pt points in a font of size_pt; a longer word has its own."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(family=_FAMILY, size=size_pt, weight=weight)
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and text_to_path.get_text_width_height_descent(longer, font, ismath=False)[0] <= width_pt:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def save(figure: Figure, path: Path) -> str:
@@ -86,7 +114,7 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     settings: Any = {
         "svg.hashsalt": "hazd",
         "svg.fonttype": "none",
-        "font.family": ["DejaVu Sans", "sans-serif"],
+        "font.family": _FAMILY,
     }
     out = io.BytesIO()
     with matplotlib.rc_context(settings):
@@ -95,4 +123,16 @@ def _bytes(figure: Figure, kind: str) -> bytes:
     return out.getvalue()
 
 
-__all__ = ["FAINT", "INK", "OUTCOME", "POD_STATE", "caption", "new_figure", "plain", "save", "spread"]
+__all__ = [
+    "FAINT",
+    "INK",
+    "OUTCOME",
+    "POD_STATE",
+    "VERDICT",
+    "caption",
+    "new_figure",
+    "plain",
+    "save",
+    "spread",
+    "wrapped",
+]

@@ -48,9 +48,9 @@ def _title(result: TrialResult) -> str:
     fixes = fix_words(result.fixes, result.meta.get("applied")) or "no fix"
     kinds = sorted(((count, kind) for kind, count in result.failures.items() if count), reverse=True)
     words = ", ".join(f"{number(count)} {kind_word(kind)}" for count, kind in kinds)
-    head = (
-        f"{result.scenario}, {fixes}: {number(result.failed)} of {number(result.requests['recorded'])} requests failed"
-    )
+    recorded = result.requests["recorded"]
+    count = f"{number(result.failed)} of {number(recorded)} requests failed" if recorded else "no request recorded"
+    head = f"{result.scenario}, {fixes}: {count}"
     return textwrap.fill(head + (f" ({words})" if words else ""), 105)
 
 

@@ -19,7 +19,7 @@ _FIXES = {
 _KINDS = {
     "refused": "refused",
     "no_route": "no route",
-    "timeout": "time-out",
+    "timeout": "timeout",
     "reset": "reset",
     "eof": "closed early",
     "bad_status": "bad status",
@@ -29,6 +29,13 @@ _KINDS = {
 
 def number(value: int) -> str:
     return f"{value:,}"
+
+
+def failed_of(failed: int, recorded: int) -> str:
+    """ "183 of 2,619 (7 %)"; a share is named only where one was measured."""
+    if not recorded:
+        return "no request recorded"
+    return f"{number(failed)} of {number(recorded)}" + (f" ({percent(failed / recorded)})" if failed else "")
 
 
 def fix_words(fixes: Sequence[str], applied: Mapping[str, Any] | None = None) -> str:
@@ -73,4 +80,13 @@ def settings_words(meta: Mapping[str, Any]) -> str:
     return ", ".join(fact for fact in facts if fact)
 
 
-__all__ = ["fix_words", "kind_word", "kinds_words", "number", "percent", "settings_words", "terminations_words"]
+__all__ = [
+    "failed_of",
+    "fix_words",
+    "kind_word",
+    "kinds_words",
+    "number",
+    "percent",
+    "settings_words",
+    "terminations_words",
+]

@@ -1,6 +1,7 @@
 """One file a chart, found by listing this folder; each draws a whole run, or says that it has nothing to show.
 
-A chart is a module with NAME (its file's name), TITLE and `draw(results) -> Figure | None`.
+A chart is a module with NAME (its file's name), TITLE and `draw(results) -> Figure | None`; a leading underscore in the
+name marks what charts share.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Chart(Protocol):
 
 def all_charts() -> tuple[Chart, ...]:
     """Every chart of this folder, by name."""
-    names = sorted(item.name for item in pkgutil.iter_modules(__path__))
+    names = sorted(item.name for item in pkgutil.iter_modules(__path__) if not item.name.startswith("_"))
     return tuple(cast(Chart, importlib.import_module(f"{__name__}.{name}")) for name in names)
 
 

@@ -1,16 +1,16 @@
-"""Failed requests by kind, with and without each fix, one panel a scenario."""
+"""Failed requests by kind and the verdict, with and without each fix, one panel a scenario."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hazd.analysis.result import TrialResult
-from hazd.model import Outcome
 from hazd.report.charts import common_settings
+from hazd.report.charts._verdicts import Label, label_verdicts
 from hazd.report.figures import INK, OUTCOME, caption, new_figure, plain, spread
-from hazd.report.words import fix_words, kind_word, number, percent
+from hazd.report.words import failed_of, fix_words, kind_word
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +38,10 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
     panels = figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
     for axes in panels.flat:
         axes.set_visible(False)
+    labels, notes = label_verdicts(results)
     for place, (axes, (scenario, group)) in enumerate(zip(panels.flat, groups.items(), strict=False)):
         axes.set_visible(True)
-        _panel(axes, scenario, group, tallest[place // columns])
+        _panel(axes, scenario, group, labels, tallest[place // columns])
     handles = {}
     for axes in panels.flat:
         handles.update(dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True)))
@@ -49,12 +50,11 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
             handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), frameon=False, fontsize=9
         )
     figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
-    doubtful = any(result.verdict.outcome is Outcome.INCONCLUSIVE for result in results)
-    caption(figure, common_settings(results) + ("; ?: the trial is INCONCLUSIVE" if doubtful else ""))
+    caption(figure, common_settings(results), *notes)
     return figure
 
 
-def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult], rows: int) -> None:
+def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult], labels: Mapping[str, Label], rows: int) -> None:
     """One scenario; rows: as many as its neighbour's, so that all bars are equally high."""
     from matplotlib.ticker import MaxNLocator
 
@@ -67,15 +67,18 @@ def _panel(axes: Axes, scenario: str, group: Sequence[TrialResult], rows: int) -
             if count:
                 axes.barh(row, count, left=left, height=0.62, color=colour, label=kind_word(kind), linewidth=0)
                 left += count
-        total = result.requests["recorded"]
-        rate = percent(result.failed / total) if total else "nothing sent"
-        text = f" {number(result.failed)} of {number(total)} ({rate})" if result.failed else f" 0 of {number(total)}"
-        text += " ?" if result.verdict.outcome is Outcome.INCONCLUSIVE else ""
-        axes.text(left, row, text, va="center", ha="left", fontsize=9, color=INK)
+        words, label = failed_of(result.failed, result.requests["recorded"]), labels[result.name]
+        counted = axes.annotate(
+            words, (left, row), (4, 0), textcoords="offset points", va="center", ha="left", fontsize=9, color=INK
+        )
+        axes.annotate(
+            label.word, (1, 0.5), (6, 0), xycoords=counted, textcoords="offset points", va="center", ha="left",
+            fontsize=9, fontweight="bold", color=label.colour,
+        )  # fmt: skip
     names = [fix_words(result.fixes, result.meta.get("applied")) or "none" for result in group]
     axes.set_yticks(range(len(group)), [textwrap.fill(name, 26) for name in names])
     axes.set_ylim(rows - 0.5, -0.5)
-    axes.set_xlim(0, most * 1.55 or 1)
+    axes.set_xlim(0, most * 2.0 or 1)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("failed requests", fontsize=9, color=INK)

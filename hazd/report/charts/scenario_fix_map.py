@@ -1,7 +1,8 @@
 """The heat map of a matrix run: scenarios down, sets of fixes across, the share of failed requests in each cell.
 
-The scale is logarithmic, since 0.01 % and 10 % both matter; "0" was measured, an empty cell was not run. What helps
-differs by scenario, so where each has one set of several fixes these share a column: all that help there, together.
+The scale is logarithmic, since 0.01 % and 10 % both matter; "0" was measured, an empty cell was not run. The colour is
+not the verdict: a trial without one failed request may FAIL (on skew), so each cell has the verdict's word.
+What helps differs by scenario, so where each has one set of several fixes these share a column: all that help there.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hazd.analysis.result import TrialResult
-from hazd.model import Outcome
 from hazd.report.charts import common_settings
+from hazd.report.charts._verdicts import label_verdicts
 from hazd.report.figures import FAINT, INK, caption, new_figure, spread
 from hazd.report.words import fix_words, number, percent
 
@@ -41,13 +42,23 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
         cells[place] = result
         total = result.requests["recorded"]
         rates[place] = max(result.failed / total, _FLOOR) if total else np.nan
-    figure = new_figure(3.4 + 1.45 * len(sets), 2.1 + 0.62 * len(scenarios))
+    figure = new_figure(3.6 + 1.45 * len(sets), 2.1 + 0.66 * len(scenarios))
     spread(figure)
     axes = figure.subplots()
     image = axes.imshow(rates, cmap="cividis_r", norm=LogNorm(_FLOOR, _CEILING), aspect="auto")
+    labels, notes = label_verdicts(results)
     for (row, column), result in cells.items():
         dark = not np.isnan(rates[row, column]) and _luminance(image.to_rgba(rates[row, column])) < 0.45
-        axes.text(column, row, _words(result), ha="center", va="center", fontsize=9, color="white" if dark else INK)
+        axes.annotate(
+            _words(result), (column, row), (0, 7), textcoords="offset points", ha="center", va="center",
+            fontsize=9, color="white" if dark else INK,
+        )  # fmt: skip
+        label = labels[result.name]
+        axes.annotate(
+            label.word, (column, row), (0, -10), textcoords="offset points", ha="center", va="center",
+            fontsize=8, fontweight="bold", color=label.colour,
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "edgecolor": "none"},
+        )  # fmt: skip
     axes.set_xticks(range(len(sets)), sets, fontsize=9)
     axes.set_yticks(range(len(scenarios)), scenarios, fontsize=10)
     axes.tick_params(length=0, colors=INK)
@@ -63,7 +74,7 @@ def draw(results: Sequence[TrialResult]) -> Figure | None:
     bar.set_ticks([1e-4, 1e-3, 1e-2, 1e-1, 1.0], labels=["≤ 0.01 %", "0.1 %", "1 %", "10 %", "100 %"])
     bar.outline.set_edgecolor(FAINT)
     figure.suptitle(TITLE, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
-    caption(figure, common_settings(results) + "; empty: not run" + ("; ?: INCONCLUSIVE" if _doubt(results) else ""))
+    caption(figure, common_settings(results) + "; empty: not run", *notes)
     return figure
 
 
@@ -76,17 +87,13 @@ def _columns(results: Sequence[TrialResult]) -> dict[tuple[str, ...], str]:
     return {fixes: _TOGETHER if together and len(fixes) > 1 else words[fixes] for fixes in sets}
 
 
-def _doubt(results: Sequence[TrialResult]) -> bool:
-    return any(result.verdict.outcome is Outcome.INCONCLUSIVE for result in results)
-
-
 def _luminance(colour: Any) -> float:
     """Of a colour in sRGB, 0 to 1, near enough to choose black or white text on it (ITU-R BT.709 weights)."""
     return float(0.2126 * colour[0] + 0.7152 * colour[1] + 0.0722 * colour[2])
 
 
 def _words(result: TrialResult) -> str:
-    doubt = "?" if result.verdict.outcome is Outcome.INCONCLUSIVE else ""
-    if not result.failed:
-        return f"0{doubt}"
-    return f"{number(result.failed)}{doubt}\n{percent(result.failed / max(1, result.requests['recorded']))}"
+    recorded = result.requests["recorded"]
+    if not recorded:
+        return "no requests"
+    return f"{number(result.failed)} ({percent(result.failed / recorded)})" if result.failed else "0"
