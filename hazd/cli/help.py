@@ -44,7 +44,7 @@ class GroupedCommand(TyperCommand):
 def _value_of(flags: Sequence[str], words: Sequence[str]) -> str | None:
     """What a command line gives an option, as `--rate fast` or `--rate=fast`, the last time it comes."""
     found = None
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         flag, equals, value = word.partition("=")
         if flag in flags:
             found = value if equals else following
