@@ -17,7 +17,7 @@ import anyio
 import hazd
 from hazd.cluster.lab import http
 from hazd.cluster.lab.linux import attempt, wire
-from hazd.cluster.lab.machine import Command, Exit, MachineGone, NodeNet
+from hazd.cluster.lab.machine import Command, Exit, MachineEnded, NodeNet
 from hazd.cluster.lab.service_port import ServicePort
 from hazd.errors import EnvironmentProblem
 
@@ -129,7 +129,7 @@ class LinuxMachine:
                 self.process.wait()
 
     async def listen(self) -> None:
-        """Distribute responses and exits until cancelled. Raises MachineGone when the server has ended."""
+        """Distribute responses and exits until cancelled. Raises MachineEnded when the server has ended."""
         try:
             while True:
                 await anyio.wait_readable(self._sock)
@@ -137,7 +137,7 @@ class LinuxMachine:
                     while True:
                         got = wire.receive(self._sock)
                         if got is None:
-                            raise MachineGone(f"the lab's server ended: {self._said()}")
+                            raise MachineEnded(f"the lab's server ended: {self._said()}")
                         self._heard(*got)
         finally:  # no response arrives any more: whoever waits for one, shielded or not, must not wait forever
             self._lost = self._said() or "the lab has ended"
@@ -160,7 +160,7 @@ class LinuxMachine:
 
     async def _give_up(self) -> NoReturn:
         await anyio.lowlevel.checkpoint()  # where the lab is ending in order, this is a cancellation, not an error
-        raise MachineGone(self._lost)
+        raise MachineEnded(self._lost)
 
     async def _ask(self, op: str, **arguments: Any) -> tuple[dict[str, Any], list[int]]:
         if self._lost:

@@ -17,7 +17,7 @@ from hazd.cluster.lab.service_port import ServicePort
 from hazd.errors import ClusterError
 
 
-class MachineGone(ClusterError):
+class MachineEnded(ClusterError):
     """The lab's server has ended, and everything that it ran with it."""
 
 

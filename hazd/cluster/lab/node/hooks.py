@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 
 from hazd.cluster.lab.http import Request
-from hazd.cluster.lab.machine import Command, Machine, MachineGone
+from hazd.cluster.lab.machine import Command, Machine, MachineEnded
 from hazd.model import Manifest
 
 _numbers = itertools.count(1)
@@ -96,7 +96,7 @@ async def _exec(machine: Machine, argv: list[str], target: Target, timeout_s: fl
         raise Failed(f'command "{" ".join(argv)}" timed out') from None
     finally:
         if not ended.done.is_set():
-            with anyio.CancelScope(shield=True), contextlib.suppress(MachineGone):
+            with anyio.CancelScope(shield=True), contextlib.suppress(MachineEnded):
                 await machine.kill(command.container, signal.SIGKILL)
         said = _take(command.log)
     if ended.code:

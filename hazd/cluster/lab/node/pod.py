@@ -14,7 +14,7 @@ import signal
 import anyio
 from anyio.abc import TaskGroup
 
-from hazd.cluster.lab.machine import Exit, MachineGone
+from hazd.cluster.lab.machine import Exit, MachineEnded
 from hazd.cluster.lab.node import environment, hooks, runtime
 from hazd.cluster.lab.node.commands import command_of, target_of
 from hazd.cluster.lab.node.context import NodeContext, PodNetwork
@@ -101,7 +101,7 @@ class PodWorker:
         self._ended = True
         for container in self.containers:
             container.seen = container.state
-        with anyio.CancelScope(shield=True), contextlib.suppress(MachineGone):
+        with anyio.CancelScope(shield=True), contextlib.suppress(MachineEnded):
             await anyio.sleep(self.options.sandbox_stop_s)
             if self.place == self.uid:
                 await self.network.release(self.uid, self.ip)
@@ -120,7 +120,7 @@ class PodWorker:
                     self._start_probe(tasks, container, kind)
         await anyio.sleep(self.options.container_start_s)
         try:
-            with anyio.CancelScope(shield=True), contextlib.suppress(MachineGone):
+            with anyio.CancelScope(shield=True), contextlib.suppress(MachineEnded):
                 self.ip = self.node.net.address if self.place != self.uid else await self.network.attach(self.uid)
         except OSError as problem:
             self.say("Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {problem}")
@@ -195,7 +195,7 @@ class PodWorker:
                 self._exits[container.ident] = ended
                 if self._stopping:
                     await self.machine.kill(container.ident, signal.SIGKILL)
-        except MachineGone:
+        except MachineEnded:
             return
         except (environment.ConfigProblem, OSError) as problem:
             words = str(getattr(problem, "strerror", None) or problem)
