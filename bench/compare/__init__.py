@@ -1,0 +1,1 @@
+"""How often `hazd compare` calls identical code worse, and how often it finds a removed readinessProbe."""
