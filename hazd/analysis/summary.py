@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hazd.analysis.pool import pools
 from hazd.analysis.result import StreamResult, TrialResult
 from hazd.model import Outcome
 
@@ -25,6 +26,13 @@ def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> di
     outcome = worst([result.verdict.outcome for result in deciders])
     if missing and outcome is Outcome.PASS:
         outcome = Outcome.INCONCLUSIVE
+    until = (run_meta.get("until") or {}).get("bound")
+    pooled = [pool for pool in pools(results) if len(pool.trials) > 1 or until is not None]
+    names = {result.name for result in deciders}
+    asked = [until if until is not None and pool.trials[0].name in names else None for pool in pooled]
+    short = [pool for pool, bound in zip(pooled, asked, strict=True) if bound and pool.anytime_upper_bound_95 > bound]
+    if short and outcome is Outcome.PASS:
+        outcome = Outcome.INCONCLUSIVE
     scenarios = list(dict.fromkeys(result.scenario for result in results))
     return {
         "schema": SCHEMA,
@@ -32,6 +40,9 @@ def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> di
         "scenario": str(run_meta.get("scenario") or (scenarios[0] if len(scenarios) == 1 else "matrix")),
         "cluster": dict(run_meta.get("cluster") or first.get("cluster") or {}),
         "trials": [_trial(result) for result in results],
+        "pooled": [pool.contract(bound) for pool, bound in zip(pooled, asked, strict=True)],
+        "until": run_meta.get("until"),
+        "stopped": run_meta.get("stopped"),
         "not_run": missing,
         "decided_by": [result.name for result in deciders],
         "verdict": outcome.value,

@@ -70,17 +70,17 @@ def conduct(
     from hazd.plan.check import check_all
     from hazd.scenario import load_scenarios
 
+    check_parallel(parallel, choice.spec)
+    if keep and choice.spec.partition(":")[0] == "lab":
+        raise UsageError(
+            "--keep does not fit --cluster lab", "a lab ends with the command that made it: --cluster kind"
+        )
+    scenarios = load_scenarios(*folders)
+    check_all(wanted, scenarios, load_fixes())
     label = wanted[0].scenario if len(wanted) == 1 else "matrix"
     folder = out / (name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}")
-    problems = _lane_problems(choice.spec, parallel, keep)
     if folder.exists() and not resume:
-        problems.append(f"--name: {folder} exists already; choose another --name, or omit it")
-    try:
-        scenarios = load_scenarios(*folders)
-    except UsageError as error:
-        problems.append(error.message)
-        scenarios = load_scenarios()
-    check_all(wanted, scenarios, load_fixes(), problems)
+        raise UsageError(f"--name: {folder} exists already", "choose another --name, or leave it out")
 
     from hazd.report.live import live_view
 
@@ -230,6 +230,7 @@ class Conductor:
 
     async def _first_lane(self, cluster: Cluster) -> Lane:
         """Plan the trials for this cluster and begin the run."""
+        from hazd.cli.until import Until
         from hazd.fixes import load as load_fixes
         from hazd.plan import make_trials, skipped_fixes
         from hazd.trial.run import Run
@@ -248,7 +249,17 @@ class Conductor:
         keep = self.keep and not _is_lab(cluster)
         if self.keep and not keep:
             self._note("--keep has no effect: a lab ends with the command that made it")
-        run = Run(self.scenarios, trials, self.folder, self.observer, keep_going=self.keep_going, keep=keep)
+        until = Until.of(self.wanted, trials, self.folder)
+        run = Run(
+            self.scenarios,
+            trials,
+            self.folder,
+            self.observer,
+            keep_going=self.keep_going,
+            keep=keep,
+            again=until,
+            about=until.about if until else None,
+        )
         await run.begin(cluster, kept_words(sys.argv[1:]))
         self.run = run
         return await self._lane(cluster)
@@ -260,6 +271,8 @@ class Conductor:
         return Lane(self.run)
 
     def _lanes(self, trials: int) -> int:
+        if any(options.until is not None for options in self.wanted):
+            return 1  # whether there is another trial is known when the one before has ended
         lanes = min(self.parallel or default_parallel(os.cpu_count() or 1), trials)
         if lanes > 1:
             self._note(f"{lanes} trials at a time, each in a lab of its own")
@@ -277,18 +290,17 @@ def default_parallel(cores: int) -> int:
     return max(1, cores)
 
 
-def _lane_problems(spec: str, parallel: int | None, keep: bool) -> list[str]:
-    """Why so many trials cannot be under way at once on this kind of cluster, or their namespaces not be kept."""
-    found = []
-    is_lab = spec.partition(":")[0] == "lab"
-    if parallel is not None and parallel < 1:
-        found.append(f"--parallel: {parallel} is not a number of trials, 1 or more")
-    if parallel is not None and parallel > 1 and not is_lab:
-        why = "trials would disturb one another on one cluster; only labs can be had several times: --cluster lab"
-        found.append(f"--parallel: {parallel} does not fit --cluster {spec}; {why}")
-    if keep and is_lab:
-        found.append("--keep: a lab ends with the command that made it, so nothing can be kept; use --cluster kind")
-    return found
+def check_parallel(parallel: int | None, spec: str) -> None:
+    """Raises UsageError for a number of trials at once that cannot be, before anything is opened."""
+    if parallel is None:
+        return
+    if parallel < 1:
+        raise UsageError(f"--parallel {parallel} is not a number of trials", "1 or more")
+    if parallel > 1 and not spec.partition(":")[0] == "lab":
+        raise UsageError(
+            f"--parallel {parallel} does not fit --cluster {spec}",
+            "trials would disturb one another on one cluster; only labs can be had several times: --cluster lab",
+        )
 
 
 def _is_lab(cluster: Cluster) -> bool:
@@ -322,4 +334,4 @@ def unbreakable(observer: Observer) -> Observer:
     return observe
 
 
-__all__ = ["ClusterChoice", "conduct", "default_parallel", "report", "unbreakable"]
+__all__ = ["ClusterChoice", "check_parallel", "conduct", "default_parallel", "report", "unbreakable"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 import typer
 
-from hazd.cli.words import parse_headers, parse_statuses, read_body
+from hazd.cli.words import parse_duration, parse_headers, parse_share, parse_statuses, read_body
 from hazd.errors import UsageError
 from hazd.model import AppSettings, Manifest
 
@@ -376,6 +376,33 @@ class TrafficOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RepeatOptions:
+    """How often the trials run; what they count is taken together."""
+
+    repeat: Annotated[int, typer.Option(help="Run all trials N times.", rich_help_panel=SCENARIO)] = 1
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Repeat until at most this share of terminations loses a request (95 %), as in 5%.",
+            rich_help_panel=SCENARIO,
+        ),
+    ] = None
+    budget: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="--until: no trial is begun that would exceed it.", rich_help_panel=SCENARIO),
+    ] = "10m"
+
+    def for_plan(self, problems: list[str]) -> dict[str, Any]:
+        """The fields of hazd.plan.Options that these options set; what cannot be read goes into `problems`."""
+        return {
+            "repeat": self.repeat,
+            "until": None if self.until is None else parse_share(self.until, "--until", problems),
+            "budget_s": parse_duration(self.budget, "--budget", problems),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class OutputOptions:
     """Where the run's folder goes, and what is printed."""
 
@@ -406,7 +433,9 @@ class OutputOptions:
         return {}
 
 
-Group: TypeAlias = AppOptions | ClusterOptions | FixSwitches | FixValues | OutputOptions | TrafficOptions
+Group: TypeAlias = (
+    AppOptions | ClusterOptions | FixSwitches | FixValues | OutputOptions | RepeatOptions | TrafficOptions
+)
 
 
 def plan_options(*groups: Group, problems: Sequence[str] = ()) -> dict[str, Any]:

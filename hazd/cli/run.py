@@ -19,6 +19,7 @@ from hazd.cli.options import (
     FixSwitches,
     FixValues,
     OutputOptions,
+    RepeatOptions,
     TrafficOptions,
     plan_options,
     with_groups,
@@ -38,7 +39,8 @@ def _complete_scenario(incomplete: str) -> list[str]:
     "run",
     cls=GroupedCommand,
     epilog="Examples:  hazd run rollout --startup-delay 2   |   hazd run rollout --with-prestop --prestop-seconds 2 "
-    "--with-readiness --compare   |   hazd run drain --with-all --cluster kind --json",
+    "--with-readiness --compare   |   hazd run drain --with-all --cluster kind --json   |   "
+    "hazd run rollout --with-all --until 5% --budget 20m",
 )
 @with_groups
 def run_command(
@@ -54,6 +56,7 @@ def run_command(
     workload: AppOptions,
     traffic: TrafficOptions,
     timeout: Annotated[float, _option(help="Of the disruption, s.")] = 300.0,
+    repeat: RepeatOptions,
     max_failed: Annotated[int, _option(help="Failed requests that still count as PASS.")] = 0,
     restart: Annotated[bool, _option("--restart", help="rollout: restart instead of a new tag.")] = False,
     force: Annotated[bool, _option("--force", help="pod-delete: grace period 0.")] = False,
@@ -83,7 +86,7 @@ def run_command(
         max_failed=max_failed,
         given=given | dict.fromkeys(asked_by, True),
         asked_by=asked_by,
-        **plan_options(cluster, fixes, fix_values, workload, traffic, output, problems=problems),
+        **plan_options(cluster, fixes, fix_values, workload, traffic, repeat, output, problems=problems),
     )
     folders = tuple(scenarios or ())
     raise typer.Exit(

@@ -59,6 +59,24 @@ def parse_statuses(texts: list[str], problems: list[str]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words if word not in bad)) if not bad else (200,)
 
 
+def parse_share(text: str, flag: str, problems: list[str]) -> float:
+    """ "5%" as 0.05; 0.5 where it cannot be read."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+) ?%", text.strip(), re.ASCII)
+    if not found:
+        problems.append(f"{flag}: {text!r} is not a percentage, as in 5%")
+        return 0.5
+    return float(found[1]) / 100
+
+
+def parse_duration(text: str, flag: str, problems: list[str]) -> float:
+    """ "10m", "90s", "1h" or seconds, in seconds; 1.0 where it cannot be read."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip(), re.ASCII)
+    if not found:
+        problems.append(f"{flag}: {text!r} is not a duration, as in 90s, 10m or 1h")
+        return 1.0
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def read_body(text: str, problems: list[str]) -> str:
     """The text itself, or the content of the file after an @."""
     try:
@@ -70,4 +88,12 @@ def read_body(text: str, problems: list[str]) -> str:
         return ""
 
 
-__all__ = ["kept_words", "parse_headers", "parse_set", "parse_statuses", "read_body"]
+__all__ = [
+    "kept_words",
+    "parse_duration",
+    "parse_headers",
+    "parse_set",
+    "parse_share",
+    "parse_statuses",
+    "read_body",
+]

@@ -3,6 +3,7 @@
 from hazd.plan.trials import (
     Options,
     fix_sets,
+    in_round,
     make_trials,
     skipped_fixes,
     streams_of,
@@ -14,6 +15,7 @@ from hazd.plan.trials import (
 __all__ = [
     "Options",
     "fix_sets",
+    "in_round",
     "make_trials",
     "skipped_fixes",
     "streams_of",

@@ -41,18 +41,10 @@ FLAGS = {
 """The options behind the fields of a traffic plan, for its own rules (hazd/traffic/plan_json.py)."""
 
 
-def check_all(
-    wanted: Sequence[Options],
-    scenarios: Mapping[str, Scenario],
-    fixes: Mapping[str, Fix],
-    problems: Sequence[str] = (),
-) -> list[Scenario]:
-    """The scenarios of a run, once every option makes sense.
-
-    Raises UsageError with all the problems, a line each, after those that the caller has found already.
-    """
-    found = [*problems, *(problem for options in wanted for problem in _problems(options, scenarios, fixes))]
-    if all(options.scenario in scenarios for options in wanted):
+def check_all(wanted: Sequence[Options], scenarios: Mapping[str, Scenario], fixes: Mapping[str, Fix]) -> list[Scenario]:
+    """The scenarios of a run, once every option makes sense. Raises UsageError with all the problems, a line each."""
+    found = [problem for options in wanted for problem in _problems(options, scenarios, fixes)]
+    if not found or all(options.scenario in scenarios for options in wanted):
         found += _unused_settings(wanted, scenarios, fixes)
     if found:
         raise UsageError("\n".join(dict.fromkeys(found)), "`hazd run --help` and `hazd list` show what is possible")
@@ -74,8 +66,6 @@ def _problems(options: Options, scenarios: Mapping[str, Scenario], fixes: Mappin
         if name not in fixes:
             yield _wrong("fix", name, f"one of {', '.join(fixes)}")
     yield from _setting_problems(options, fixes)
-    if options.compare and not (options.fixes or options.all_fixes):
-        yield "--compare: no fix is on to compare with; add --with-all, or some of the others of --with-..."
     if options.own is not None and options.own.documents and item is not None:
         yield from _own_problems(options, item, fixes)
     yield from _app_problems(options)
@@ -99,6 +89,8 @@ def _number_problems(options: Options) -> Iterator[str]:
         ("--timeout", options.timeout_s, 1, False),
         ("--workers", options.workers, 1, False),
         ("--max-failed", options.max_failed, 0, False),
+        ("--repeat", options.repeat, 1, False),
+        ("--budget", options.budget_s, 0, True),
         ("--max-late-ms", options.max_late_ms, 0, True),
         ("--startup-delay", options.app.startup_delay_s, 0, False),
         ("--latency", options.app.latency_ms, 0, False),
@@ -107,6 +99,10 @@ def _number_problems(options: Options) -> Iterator[str]:
     for flag, value, low, above in ranges:
         if value is not None and not (math.isfinite(value) and (value > low if above else value >= low)):
             yield _wrong(flag, value, f"a number {'above' if above else 'of at least'} {low:g}")
+    if options.until is not None and not 0 < options.until < 1:
+        yield _wrong("--until", f"{options.until:.4g}", "a share above 0 % and below 100 %, as in 5%")
+    if options.until is not None and options.repeat > 1:
+        yield f"--until and --repeat {options.repeat}: the one says when to stop, the other how often; choose one"
     if options.rate > MAX_RATE:
         yield _wrong("--rate", options.rate, f"at most {MAX_RATE} a second")
     if options.workers > MAX_WORKERS:
@@ -228,8 +224,6 @@ def _traffic_problems(options: Options, scenario: Scenario | None) -> list[str]:
     found = [(FLAGS[field], text) for _, field, text in find_problems(plan) if field in FLAGS]
     if not any(flag == "--profile" for flag, _ in found) and Profile.of(plan).peak > MAX_RATE:
         found.append(("--profile", f"{given!r} goes above {MAX_RATE} requests a second"))
-    if options.seed != 1 and given != "poisson":
-        found.append(("--seed", f"{options.seed} draws the gaps of --profile poisson; add that, or omit --seed"))
     return [f"{flag}: {text}" for flag, text in found]
 
 

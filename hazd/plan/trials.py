@@ -31,7 +31,9 @@ class Options:
     recycle_connections_after (requests) and recycle_connections_s: the client closes a kept connection then, 0: never.
     max_late_ms: None = that of Criteria. fix_settings: fields of FixSettings, only those that were given. given: the
     scenario's own options; asked_by: the command-line options behind some of them. problems: what was wrong already
-    where the options came from, such as a file that cannot be read; it is reported with the rest.
+    where the options came from, such as a file that cannot be read; it is reported with the rest. repeat: rounds of the
+    trials; until: rounds of those that decide until at most this share (0..1) of the terminations loses a request, or
+    budget_s is spent.
     """
 
     scenario: str
@@ -67,6 +69,9 @@ class Options:
     request_timeout_s: float = 5.0
     replicas: int | None = None
     max_failed: int = 0
+    repeat: int = 1
+    until: float | None = None
+    budget_s: float = 600.0
     app: AppSettings = field(default_factory=AppSettings)
     own: OwnWorkload | None = None
     fix_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -236,7 +241,12 @@ def make_trials(
                 patch=diff(documents, setup.documents),
             )
         )
-    return tuple(trials)
+    return tuple(trial for number in range(1, options.repeat + 1) for trial in in_round(trials, number))
+
+
+def in_round(trials: Sequence[Trial], number: int) -> tuple[Trial, ...]:
+    """The trials of a first round as those of another: `rollout--prestop#2`."""
+    return tuple(trial if number == 1 else replace(trial, name=f"{trial.name}#{number}") for trial in trials)
 
 
 def supports_native_sleep(info: ClusterInfo) -> bool:
@@ -251,6 +261,7 @@ __all__ = [
     "Options",
     "fix_sets",
     "fixes_of",
+    "in_round",
     "make_trials",
     "settings_of",
     "skipped_fixes",

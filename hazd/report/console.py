@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hazd.report.words import fix_words, kinds_words, number, percent
+from hazd.report.words import fix_words, kinds_words, number, percent, pooled_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +39,8 @@ def show(summary: Mapping[str, Any], folder: Path | None = None, console: Consol
             console.print(Text("  " + cure, style="cyan"))
         for note in trial.get("notes") or ():
             console.print(Text(f"  note: {note}", style="yellow"))
+    for line in pooled_lines(summary):
+        console.print(Text(line, style="bold"))
     for name in summary.get("not_run") or ():
         console.print(Text(f"not run: {name}", style="yellow"))
     console.print()

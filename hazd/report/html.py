@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hazd.report.console import measures, sentence
-from hazd.report.words import fix_words, kind_word, kinds_words, number, percent, terminations_words
+from hazd.report.words import fix_words, kind_word, kinds_words, number, percent, pooled_lines, terminations_words
 
 
 def render(
@@ -34,7 +34,7 @@ def render(
         measures=measures,
         terminations=terminations_words,
     )
-    environment.globals["fix_words"] = fix_words
+    environment.globals |= {"fix_words": fix_words, "pooled_lines": pooled_lines}
     page = environment.get_template("report.html.j2")
     inline = {name: Markup(_own_ids(svg, f"t{index}")) for index, (name, svg) in enumerate(pictures.items())}
     drawn = [(title, Markup(_own_ids(svg, f"c{index}"))) for index, (title, svg) in enumerate(charts)]

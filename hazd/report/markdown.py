@@ -7,7 +7,7 @@ from typing import Any
 
 from hazd.report.compare import lines as comparison
 from hazd.report.console import measures, sentence
-from hazd.report.words import fix_words, kinds_words, number, terminations_words
+from hazd.report.words import fix_words, kinds_words, number, pooled_lines, terminations_words
 
 
 def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = None) -> str:
@@ -45,6 +45,8 @@ def render(summary: Mapping[str, Any], differences: Mapping[str, Any] | None = N
         against = " and ".join(differences["baselines"]) or "the budgets"
         lines += ["", f"### {differences['verdict']}: against {against}", ""]
         lines += [f"- {line}" for line in comparison(differences)]
+    if pooled := pooled_lines(summary):
+        lines += ["", "### Taken together", "", *(f"- {line}" for line in pooled)]
     if summary.get("not_run"):
         lines += ["", "Not run: " + ", ".join(summary["not_run"])]
     return "\n".join(lines) + "\n"

@@ -62,6 +62,17 @@ def terminations_words(trial: Mapping[str, Any]) -> str:
     return f"{lost['lost_requests']} of {lost['seen_by_traffic']} ({percent(lost['upper_bound_95'])})"
 
 
+def pooled_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What repeated trials say together, one sentence each, and why a run that was to be repeated stopped."""
+    lines = []
+    for pool in summary.get("pooled") or ():
+        left = len(pool["trials"]) - pool["counted"]
+        without = f", {left} of them INCONCLUSIVE and not counted" if left else ""
+        fixes = fix_words(pool["fixes"]) or "no fix"
+        lines.append(f"{pool['scenario']} with {fixes}, {len(pool['trials'])} trials{without}: {pool['sentence']}")
+    return [*lines, *([f"stopped: {summary['stopped']}"] if summary.get("stopped") else [])]
+
+
 def settings_words(meta: Mapping[str, Any]) -> str:
     """A trial's settings for a caption: "kind v1.34.4, 3 nodes, iptables; 4 replicas, 200 requests/s; start-up 2 s"."""
     cluster = meta.get("cluster") or {}
@@ -87,6 +98,7 @@ __all__ = [
     "kinds_words",
     "number",
     "percent",
+    "pooled_lines",
     "settings_words",
     "terminations_words",
 ]

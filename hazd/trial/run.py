@@ -24,13 +24,14 @@ from hazd.scenario import Scenario
 from hazd.trial.failure import naming_full_disk, why_failed
 from hazd.trial.order import OneTrial
 from hazd.trial.preconditions import check_needs
-from hazd.trial.vantage import vantage_nodes
 
 
 class Run:
     """The trials of one run. A folder that has some of them complete is resumed: those are not run again.
 
     keep: leave the trials' namespaces. keep_going: a trial that fails stops no other; `failure` has the first error.
+    again(number): asked when no trial is waiting; the trials of a further round, or why there is none. It may read the
+    journals of those that ended. about: more fields for run.json.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Run:
         *,
         keep_going: bool = False,
         keep: bool = False,
+        again: Callable[[int], tuple[Trial, ...] | str] | None = None,
+        about: Mapping[str, Any] | None = None,
         now_ns: Callable[[], int] = unix_ns,
     ) -> None:
         names = [trial.name for trial in trials]
@@ -56,18 +59,15 @@ class Run:
         self.now_ns = now_ns
         self.failure: HazdError | None = None
         self._waiting = deque(enumerate(trials))
+        self._again = again
+        self._rounds = 1
+        self._meta: dict[str, Any] = dict(about or {})
 
     async def begin(self, cluster: Cluster, argv: list[str]) -> None:
-        """Check what the trials need of the cluster and write run.json; nothing else is created.
-
-        Raises UsageError for a vantage that is no node of the cluster, and EnvironmentProblem.
-        """
-        for vantage in dict.fromkeys(trial.vantage for trial in self.trials):
-            await vantage_nodes(cluster, vantage)
+        """Check what the trials need of the cluster and write run.json. Raises EnvironmentProblem."""
         options = {trial.scenario: trial.options for trial in self.trials}
         await check_needs(cluster, [(self.scenarios[name], given) for name, given in options.items()])
-        planned = [{"name": item.name, "scenario": item.scenario, "fixes": list(item.fixes)} for item in self.trials]
-        meta = {
+        self._meta |= {
             "schema": SCHEMA,
             "run": self.folder.name,
             "hazd": __version__,
@@ -75,12 +75,31 @@ class Run:
             "scenario": ",".join(dict.fromkeys(trial.scenario for trial in self.trials)),
             "cluster": asdict(cluster.info),
             "argv": argv,
-            "trials": planned,
         }
         with naming_full_disk(self.folder):
             (self.folder / "trials").mkdir(parents=True, exist_ok=True)
-            write_json(self.folder / RUN_FILE, meta)
+        self._write()
         self.observer(Progress("run", {"trials": [trial.name for trial in self.trials], "path": str(self.folder)}))
+
+    def _write(self) -> None:
+        planned = [{"name": item.name, "scenario": item.scenario, "fixes": list(item.fixes)} for item in self.trials]
+        with naming_full_disk(self.folder):
+            write_json(self.folder / RUN_FILE, self._meta | {"trials": planned})
+
+    def _begin_round(self) -> None:
+        """Ask for a further round, unless the last answer was that there is none."""
+        if self._again is None or self._waiting or self.failure is not None:
+            return
+        found = self._again(self._rounds + 1)
+        if isinstance(found, str):
+            self._again = None
+            self._meta["stopped"] = found
+            self.observer(Progress("note", {"text": found}))
+        else:
+            self._rounds += 1
+            self._waiting.extend(enumerate(found, start=len(self.trials)))
+            self.trials += found
+        self._write()
 
     @property
     def more(self) -> bool:
@@ -95,6 +114,7 @@ class Run:
 
     def take(self) -> tuple[int, Trial] | None:
         """The next trial that is not complete, and its place in the plan; None when there is none."""
+        self._begin_round()
         while self.more:
             index, trial = self._waiting.popleft()
             folder = self.folder / "trials" / trial.name
