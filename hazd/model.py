@@ -206,13 +206,13 @@ class Criteria:
     """What the verdict judges by.
 
     max_failed: failed requests that still count as PASS. max_late_ms: p99 lateness above which the traffic was not the
-    one that was planned. expects: what must have been seen for the trial to count, by the names of
+    one that was planned. expects: how many of each transition must have been seen for the trial to count, named as in
     analysis.verdict.count_transitions; None: anything at all. even_shares: pods that were added must get their share.
     """
 
     max_failed: int = 0
     max_late_ms: float = 20.0
-    expects: tuple[str, ...] | None = None
+    expects: Mapping[str, int] | None = None
     even_shares: bool = False
 
     @classmethod
@@ -220,7 +220,9 @@ class Criteria:
         """Those that trial.json holds; what it does not say is as it is by default."""
         found = dict(meta.get("criteria") or {})
         expects = found.get("expects")
-        return cls(**found | {"expects": None if expects is None else tuple(map(str, expects))})
+        if isinstance(expects, list | tuple):  # one at least of each, in journals of before 2026-11-24
+            expects = dict.fromkeys(map(str, expects), 1)
+        return cls(**found | {"expects": expects})
 
 
 @dataclass(frozen=True, slots=True)

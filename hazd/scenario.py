@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hazd.stage import Stage
 
 Disrupt: TypeAlias = "Callable[[Stage], Awaitable[None]]"
+Expects: TypeAlias = Mapping[str, int | str] | tuple[str, ...]
 Prepare: TypeAlias = Callable[[tuple[Manifest, ...], Mapping[str, Any]], tuple[Manifest, ...]]
 
 
@@ -38,7 +39,9 @@ class Scenario:
     is changed. fixes: names of the fixes that cure something here, in the order they are usually tried.
     options: the scenario's own options with their defaults; --NAME on the command line or --set NAME=VALUE. choices:
     the values that an option of words may have. least: the smallest value of an option of numbers, 0 unless given.
-    expects: what must have been seen for the trial to count, by the names of analysis.verdict.count_transitions.
+    expects: what must have been seen for the trial to count, by the names of analysis.verdict.count_transitions: names
+    (one at least of each), or how many at least: a number, "replicas", or an option's name (its value, at most the
+    replicas; 0 stands for them). A function of the options where they decide it.
     placement: "spread" (the scheduler's choice) or "packed" (all replicas on one node unless a fix says otherwise).
     streams: connection streams when --connection is not given. profile: load profile when --profile is not given; rates
     in it may be percentages of --rate. fix_settings: of the fixes, where the caller does not say otherwise.
@@ -59,7 +62,7 @@ class Scenario:
     options: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     least: Mapping[str, float] = field(default_factory=dict)
-    expects: tuple[str, ...] = ("terminations",)
+    expects: Expects | Callable[[Mapping[str, Any]], Expects] = ("terminations",)
     placement: str = "spread"
     streams: tuple[str, ...] = ("new", "reused")
     profile: str = "constant"
@@ -67,6 +70,18 @@ class Scenario:
     even_shares: bool = False
     prepare: Prepare | None = None
     sample_only: str = ""
+
+    def expected(self, options: Mapping[str, Any], replicas: int) -> dict[str, int]:
+        """How many of each transition it makes at least under these options."""
+        wanted = self.expects(options) if callable(self.expects) else self.expects
+
+        if not isinstance(wanted, Mapping):
+            return dict.fromkeys(wanted, 1)
+
+        def number(of: int | str) -> int:
+            return of if isinstance(of, int) else min(int(options.get(of, 0)) or replicas, replicas)
+
+        return {name: number(of) for name, of in wanted.items()}
 
     def nodes_taken(self, options: Mapping[str, Any]) -> int:
         """How many nodes it takes away under these options."""
@@ -97,7 +112,7 @@ class Scenario:
             "needs": list(self.needs),
             "fixes": list(self.fixes),
             "options": dict(self.options),
-            "expects": list(self.expects),
+            "expects": list(self.expected(self.options, self.replicas)),
             "placement": self.placement,
             "sample_only": self.sample_only,
         }

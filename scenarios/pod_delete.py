@@ -14,7 +14,7 @@ from hazd.stage import Stage
     "delete pods one by one, --force without grace",
     fixes=("prestop", "readiness", "graceful-shutdown"),
     options={"force": False, "count": 0},
-    expects=("terminations", "additions"),
+    expects={"terminations": "count", "additions": "count"},
 )
 async def disrupt(stage: Stage) -> None:
     pods = await stage.pods()

@@ -15,7 +15,7 @@ from hazd.stage import Stage
     "rolling update by image tag, or by restart",
     fixes=("prestop", "readiness", "graceful-shutdown"),
     options={"restart": False},
-    expects=("terminations", "additions"),
+    expects={"terminations": "replicas", "additions": "replicas"},
 )
 async def disrupt(stage: Stage) -> None:
     if stage.options["restart"] or not stage.next_image:

@@ -6,8 +6,18 @@ their successors the new requests: every eviction is a termination with both rac
 request may be lost.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from hazd.scenario import scenario
 from hazd.stage import Stage
+
+
+def expected(options: Mapping[str, Any]) -> Mapping[str, int | str]:
+    """Every pod is replaced, or resized where it runs."""
+    if options["mode"] == "in-place":
+        return {"resizes": "replicas"}
+    return {"terminations": "replicas", "additions": "replicas"}
 
 
 @scenario(
@@ -16,7 +26,7 @@ from hazd.stage import Stage
     needs=("vpa",),
     options={"mode": "recreate", "cpu": "60m"},
     choices={"mode": ("recreate", "in-place")},
-    expects=(),
+    expects=expected,
     sample_only="the CPU request that it raises is the sample app's",
 )
 async def disrupt(stage: Stage) -> None:

@@ -1,12 +1,12 @@
 """Every request accounted for: what was due, what was recorded, and what the pods themselves counted.
 
 The first must agree exactly, or the trial proves nothing. The second may differ for reasons that can be named: a
-request the pod answered and the client lost, or a pod that vanished before its last count was read.
+request the pod answered and the client lost, or a pod that was forced away before its last count was read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from hazd.model import Phase
 
 @dataclass(frozen=True)
 class PodCount:
-    """One pod's own count (the preflight is not in it) beside the client's good answers and its known failures.
+    """One pod's own count (the preflight is not in it) beside the client's good responses and its known failures.
 
     explained: the two counts agree, or their difference has a reason that can be named.
     """
@@ -52,8 +52,18 @@ class Accounting:
 
     @property
     def reconciled(self) -> bool | None:
-        """None: no pod told how many requests it served, so there is nothing to compare."""
+        """None: no pod reported how many requests it served, so there is nothing to compare."""
         return all(item.explained for item in self.pods) if self.pods else None
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """A sentence when pods' own counts differ from the clients' without a reason, with the first such pod."""
+        wrong = [item for item in self.pods if not item.explained]
+        if not wrong:
+            return ()
+        first = wrong[0]
+        words = f"the sample app's own count does not agree for {len(wrong)} of {len(self.pods)} pods"
+        return (f"{words}: {first.pod} ({first.ok:,} good responses at the clients): {first.note}",)
 
     def contract(self) -> dict[str, Any]:
         return {
@@ -76,8 +86,13 @@ class Accounting:
         }
 
 
-def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str] = ()) -> Accounting:
-    """Check the sums of a trial. problems: what the reader of the journal had to leave out."""
+def account(
+    requests: Requests, meta: Mapping[str, Any], problems: Sequence[str] = (), forced: Collection[str] = ()
+) -> Accounting:
+    """Check the sums of a trial. problems: what the reader of the journal had to skip.
+
+    forced: pods that had no chance to report their last count: killed, deleted without grace, or on a lost node.
+    """
     import numpy as np
 
     wrong = list(problems)
@@ -105,8 +120,8 @@ def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str]
         if gone:
             wrong.append(_missed(worker, gone, started_ns))
             continue
-        if worker.get("sha256_ok") is False:
-            wrong.append(f"worker {number}: its records do not match their check-sum")
+        if worker.get("sha256_ok") is False and (have or claimed):
+            wrong.append(f"worker {number}: its records do not match their checksum")
         if worker.get("error"):
             wrong.append(f"worker {number}: {worker['error']}")
     if not workers:
@@ -116,7 +131,7 @@ def account(requests: Requests, meta: Mapping[str, Any], problems: Sequence[str]
         span = int(requests.seq.max()) - int(requests.seq.min()) + 1
         if span != due:
             wrong.append(f"sequence numbers span {span}, {due} were due: some are missing")
-    pods = tuple(_reconcile(of_service(requests), meta))
+    pods = tuple(_reconcile(of_service(requests), meta, forced))
     return Accounting(due, len(requests), not_sent, duplicates, tuple(wrong), pods, lost)
 
 
@@ -130,36 +145,36 @@ def _missed(worker: Mapping[str, Any], lost: int, started_ns: int) -> str:
     )
 
 
-def _reconcile(requests: Requests, meta: Mapping[str, Any]) -> list[PodCount]:
+def _reconcile(requests: Requests, meta: Mapping[str, Any], forced: Collection[str]) -> list[PodCount]:
     """Each pod's own count against the client's, with the reason of a difference where there is one."""
     if not (meta.get("workload") or {}).get("sample", True):
-        return []  # nobody but hazd's own sample app counts its answers for us
+        return []  # only hazd's own sample app counts its responses
     served: Mapping[str, Mapping[str, Any]] = meta.get("served") or {}
     answered, lost = _tally(requests.pod[requests.ok]), _tally(requests.peer[requests.failed])
     on_its_way = ~requests.ok & (requests.phase != Phase.CONNECT) & (requests.phase != Phase.TLS)
-    nameless = int((on_its_way & (requests.peer == "")).sum())
+    unidentified = int((on_its_way & (requests.peer == "")).sum())
     delivered = _tally(requests.peer[on_its_way])
     rows: list[PodCount] = []
     for name in sorted(served.keys() | answered.keys()):
         ok, failed = answered.get(name, 0), lost.get(name, 0)
         own = served.get(name)
         if own is None:
-            rows.append(PodCount(name, None, ok, failed, False, False, "the pod's own count was not read"))
+            why = ", since it was forced away" if name in forced else ""
+            rows.append(PodCount(name, None, ok, failed, False, name in forced, f"its own count was not read{why}"))
             continue
         count = int(own.get("served") or 0)  # the app counts the preflight apart
         final = bool(own.get("final", True))
         difference = count - ok
-        if difference == 0:
-            rows.append(PodCount(name, count, ok, failed, final, True, ""))
-        elif 0 < difference <= delivered.get(name, 0) + nameless:
+        explained, note = True, ""
+        if 0 < difference <= delivered.get(name, 0) + unidentified:
             note = f"{difference} answered by the pod but failed at the client"
-            rows.append(PodCount(name, count, ok, failed, final, True, note))
+        elif difference < 0 and not final and name in forced:
+            note = f"it was forced away before its last count was read: {-difference} are not in it"
         elif difference < 0 and not final:
-            note = f"the pod vanished before its last count was read: {-difference} not in it"
-            rows.append(PodCount(name, count, ok, failed, final, True, note))
-        else:
-            note = f"a difference of {difference} without a reason"
-            rows.append(PodCount(name, count, ok, failed, final, False, note))
+            explained, note = False, f"its last count was not read: {-difference} are not in it"
+        elif difference:
+            explained, note = False, f"it counted {count:,}"
+        rows.append(PodCount(name, count, ok, failed, final, explained, note))
     return rows
 
 

@@ -7,25 +7,29 @@ with (docs/adr/0008-a-control-target.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hazd.analysis.outages import find_outages
 from hazd.analysis.requests import Requests
-from hazd.analysis.stats import more_often
+from hazd.analysis.stats import chance_of
+from hazd.analysis.story import Story
 from hazd.model import CONTROL_STREAM, FailureKind
 
 CHANCE = 0.01
-"""Above this the service's failure rate may be the control's, seen by chance; small, since failures come in bursts."""
+"""Above this the service's failures may lie in the transitions' windows by chance."""
+_DISTURBED_BEFORE_NS = 2_000_000_000
+"""A process is dead for that long before the kubelet and the EndpointSlice say that its pod is not ready."""
 
 
 @dataclass(frozen=True)
 class Control:
     """The control's requests; due = ok + failed + not_sent. What a lost worker owed it counts as lost to the service.
 
-    failures: by kind. A whole answer is ok whatever its status: client and network did their part. spans: worker ->
-    when its control requests failed, each (from, to) in ns, from the last good to the next good one (0 and the largest
+    failures: by kind. A whole response is ok whatever its status: client and network did their part. disturbed:
+    failures while the control's pod was itself not ready, which say nothing of client or network. spans: worker -> when
+    its other control requests failed, each (from, to) in ns, from the last good to the next good one (0 and the largest
     int64 where there was none).
     """
 
@@ -33,6 +37,12 @@ class Control:
     failures: Mapping[str, int]
     not_sent: int
     spans: Mapping[int, tuple[tuple[int, int], ...]]
+    disturbed: int = 0
+
+    @property
+    def telling(self) -> int:
+        """Failures that client or network are to blame for."""
+        return self.failed - self.disturbed
 
     @property
     def failed(self) -> int:
@@ -64,6 +74,7 @@ class Control:
             "not_sent": self.not_sent,
             "ok": self.ok,
             "failed": self.failed,
+            "disturbed": self.disturbed,
             "failures": dict(self.failures),
         }
 
@@ -76,7 +87,7 @@ def of_service(requests: Requests) -> Requests:
     return requests if mine.all() else requests.take(np.flatnonzero(mine))
 
 
-def read_control(requests: Requests, meta: Mapping[str, Any]) -> Control | None:
+def read_control(requests: Requests, meta: Mapping[str, Any], story: Story) -> Control | None:
     """The control's requests among all of them; None when the trial had no control target."""
     import numpy as np
 
@@ -87,7 +98,8 @@ def read_control(requests: Requests, meta: Mapping[str, Any]) -> Control | None:
     kind = np.where(mine.kind == FailureKind.BAD_STATUS, int(FailureKind.OK), mine.kind)
     mine = mine.replace(kind=kind)
     workers = np.unique(mine.worker).tolist()
-    outages = find_outages(mine, {worker: str(worker) for worker in workers})
+    calm = _undisturbed(mine.sent_ns, story)
+    outages = find_outages(mine.take(np.flatnonzero(calm)), {worker: str(worker) for worker in workers})
     return Control(
         ok=int(mine.ok.sum()),
         failures=mine.by_kind(),
@@ -100,7 +112,20 @@ def read_control(requests: Requests, meta: Mapping[str, Any]) -> Control | None:
             )
             for worker in workers
         },
+        disturbed=int((~mine.ok & ~calm).sum()),
     )
+
+
+def _undisturbed(sent_ns: Any, story: Story) -> Any:
+    """Mask of the times at which the control's pod was ready and stayed so; all where no EndpointSlice says it."""
+    import numpy as np
+
+    if not story.control_ready:
+        return np.ones(len(sent_ns), bool)
+    mask = np.zeros(len(sent_ns), bool)
+    for since, until in story.control_ready:
+        mask |= (sent_ns >= since) & (True if until is None else sent_ns < until - _DISTURBED_BEFORE_NS)
+    return mask
 
 
 def _not_sent(worker: Mapping[str, Any], planned: list[str]) -> int:
@@ -109,28 +134,42 @@ def _not_sent(worker: Mapping[str, Any], planned: list[str]) -> int:
     return sum(int(count) for name, count in zip(planned, counts, strict=False) if name == CONTROL_STREAM)
 
 
-def is_charged(failed: int, shared: int, total: int, control: Control | None, budget: int = 0) -> bool:
+def is_charged(failed: int, shared: int, control: Control | None, budget: int = 0, by_chance: float = 0.0) -> bool:
     """Whether the service is to blame for more failures than the budget allows.
 
-    failed: of `total` requests; shared: of the failed, those sent while the control failed too. Those are never
-    charged. What remains is, when it exceeds the budget and the service failed more often than the control beyond
-    chance (Fisher's exact test, one-sided, at CHANCE): a client that loses one packet in fifty fails both alike.
+    shared: of the failed, those sent while the control failed too, on the same worker: never charged. by_chance: how
+    likely the others lie in the windows of pods' transitions by chance (`placed_by_chance`). Where client or network
+    failed as well, the others are charged only if they lie there more than chance puts them: a client that loses one
+    packet in fifty fails at any time, a rollout when its pods change.
     """
-    left = failed - shared
-    if left <= budget:
+    if failed - shared <= budget:
         return False
-    if control is None or not control.failed:
-        return True
-    return more_often(left, total, control.failed, control.recorded) < CHANCE
+    return control is None or not control.telling or by_chance < CHANCE
+
+
+def placed_by_chance(sent_ns: Any, failed: Any, spans: Iterable[tuple[int, int | None]]) -> float:
+    """How likely as many of the failures, or more, lie in the spans if each fell on any request alike (binomial).
+
+    sent_ns: of all requests. failed: positions of the failures among them. Failures in bursts of the client's are no
+    part of it: those the control, at a tenth of the rate, sees at the same time.
+    """
+    import numpy as np
+
+    inside = np.zeros(len(sent_ns), bool)
+    for since, until in spans:
+        inside |= (sent_ns >= since) & (True if until is None else sent_ns <= until)
+    if not len(failed):
+        return 1.0
+    return chance_of(int(inside[failed].sum()), len(failed), float(inside.mean()))
 
 
 def doubts(control: Control | None, failed: int, shared: int) -> list[str]:
-    """What the control's failures say of the service's, in sentences; none when the control never failed."""
-    if control is None or not control.failed:
+    """What the control's failures say of the service's, in sentences; none where it never failed undisturbed."""
+    if control is None or not control.telling:
         return []
     too = " too" if failed else ""
     found = [
-        f"{control.failed:,} of {control.recorded:,} requests to a pod that nothing disturbed failed{too}: "
+        f"{control.telling:,} of {control.recorded:,} requests to a pod that nothing disturbed failed{too}: "
         "client or network"
     ]
     if shared:
@@ -138,4 +177,4 @@ def doubts(control: Control | None, failed: int, shared: int) -> list[str]:
     return found
 
 
-__all__ = ["CHANCE", "Control", "doubts", "is_charged", "of_service", "read_control"]
+__all__ = ["CHANCE", "Control", "doubts", "is_charged", "of_service", "placed_by_chance", "read_control"]

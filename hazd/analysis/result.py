@@ -13,7 +13,8 @@ from hazd.analysis.accounting import Accounting, account
 from hazd.analysis.attribution import Attribution, attribute
 from hazd.analysis.case import Case, S
 from hazd.analysis.checks import check_fixes
-from hazd.analysis.control import Control, of_service, read_control
+from hazd.analysis.control import Control, of_service, placed_by_chance, read_control
+from hazd.analysis.coverage import Coverage, measure_coverage, transition_spans
 from hazd.analysis.failure_rows import failure_rows
 from hazd.analysis.observed import Observed, observe
 from hazd.analysis.outages import find_outages
@@ -21,10 +22,10 @@ from hazd.analysis.propagation import Propagation, measure_propagation
 from hazd.analysis.requests import Requests, read_requests
 from hazd.analysis.skew import Skew, measure_skew
 from hazd.analysis.stats import percentile, rounded, upper_bound
-from hazd.analysis.story import Story, read_story
+from hazd.analysis.story import KILLED, Story, read_story
 from hazd.analysis.terminations import Lost, find_additions, find_terminations
 from hazd.analysis.timeline import Timeline, build_timeline
-from hazd.analysis.verdict import count_transitions, judge, uneven
+from hazd.analysis.verdict import count_transitions, judge, why_uneven
 from hazd.model import CONTROL_STREAM, Criteria, Outage, TrialRecord, Verdict
 
 
@@ -67,6 +68,7 @@ class TrialResult:
     skew: Skew | None
     accounting: Accounting
     control: Control | None
+    coverage: Coverage
     transitions: Mapping[str, int]
     terminations: Lost
     additions: Lost
@@ -92,8 +94,8 @@ def analyse(record: TrialRecord) -> TrialResult:
     """Judge one trial. Works on interrupted ones: what is missing becomes a reason, never an error."""
     meta = record.meta
     everything = read_requests(record.samples)
-    control = read_control(everything, meta)
     story = read_story(record.events, meta)
+    control = read_control(everything, meta, story)
     requests, observed = observe(of_service(everything), record.flows, story, meta)
     case = Case(
         failed=requests.take(requests.failed),
@@ -108,7 +110,7 @@ def analyse(record: TrialRecord) -> TrialResult:
     attribution = attribute(case)
     # how the trial ended is the verdict's to say
     unread = [text for text in record.problems if not text.startswith("the trial did not end")]
-    accounting = account(everything, meta, unread)
+    accounting = account(everything, meta, unread, _forced(case))
     if control is not None:  # its requests are in the sums that were checked, and not in the service's numbers
         accounting = replace(
             accounting,
@@ -124,6 +126,9 @@ def analyse(record: TrialRecord) -> TrialResult:
     transitions = count_transitions(story, case.origin_ns, until_ns)
     terminations = find_terminations(case, attribution, until_ns)
     additions = find_additions(case, attribution, until_ns)
+    coverage = measure_coverage(case, everything, (terminations, additions))
+    shared = int(case.shared.sum())
+    left = requests.failed[~case.shared]
     window_s = None
     early = int((case.failed.done_ns < case.origin_ns).sum()) if phases.get("disrupt_start_ns") else 0
     if failed:
@@ -141,13 +146,14 @@ def analyse(record: TrialRecord) -> TrialResult:
             {**meta, "checks": checks},
             accounting,
             failed,
-            late_ms["p99"],
             story,
             transitions,
-            kept,
-            early,
-            control,
-            int(case.shared.sum()),
+            coverage,
+            skew=kept,
+            too_early=early,
+            control=control,
+            shared=shared,
+            by_chance=placed_by_chance(requests.sent_ns, left, transition_spans(case)) if shared < failed else 1.0,
         ),
         checks=checks,
         requests={
@@ -174,17 +180,18 @@ def analyse(record: TrialRecord) -> TrialResult:
         skew=measure_skew(case),
         accounting=accounting,
         control=control,
+        coverage=coverage,
         transitions=transitions,
         terminations=terminations,
         additions=additions,
         timeline=build_timeline(case),
         story=story,
-        sentence=say(attribution, failed, len(requests), (terminations, additions), uneven(kept) if kept else ""),
+        sentence=say(attribution, failed, len(requests), (terminations, additions), why_uneven(kept) if kept else None),
         origin_ns=case.origin_ns,
     )
 
 
-def say(attribution: Attribution, failed: int, total: int, at_risk: Sequence[Lost], skewed: str = "") -> str:
+def say(attribution: Attribution, failed: int, total: int, at_risk: Sequence[Lost], skewed: str | None = None) -> str:
     """The trial in one sentence for people. skewed: how unevenly requests were shared, where that is the question.
 
     at_risk: what the bound on unseen losses rests on; the requests themselves bound nothing, since they fail in bursts.
@@ -195,6 +202,16 @@ def say(attribution: Attribution, failed: int, total: int, at_risk: Sequence[Los
         text += f", all {seen:,} seen" if seen == failed else f", {seen:,} of them seen" if seen else ""
         text += ": " + ", ".join(item.sentence for item in attribution.findings)
     return "; ".join([text, *(lost.sentence for lost in at_risk if lost.sentence), *([skewed] if skewed else [])])
+
+
+def _forced(case: Case) -> frozenset[str]:
+    """Pods that could not report their last count: killed, deleted without grace, or on a node that was lost."""
+    force = bool((case.meta.get("options") or {}).get("force"))
+    return frozenset(
+        name
+        for name, pod in case.story.pods.items()
+        if pod.exit_code == KILLED or pod.restarts or (force and pod.deleted_ns) or case.lost_span(pod) is not None
+    )
 
 
 def _vantages(meta: Mapping[str, Any]) -> dict[int, str]:

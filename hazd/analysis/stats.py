@@ -259,18 +259,16 @@ def _detectable(before: float, errors: float, share: float) -> float | None:
     return float(brentq(lack, min(1e-9, most / 2), most)) if lack(min(1e-9, most / 2)) < 0 else 0.0
 
 
-def more_often(failed: int, total: int, control_failed: int, control_total: int) -> float:
-    """How likely so many failures among the first, or more, are when both fail at the same rate (0..1).
+def chance_of(hits: int, total: int, share: float) -> float:
+    """How likely `hits` or more of `total` independent trials succeed, each with probability `share` (0..1).
 
-    Fisher's exact test, one-sided (Fisher 1935): exact for any numbers, also for a control of a few requests. 1.0 when
-    there is nothing to compare.
+    The upper tail of the binomial distribution, exact; 1.0 for no hits.
     """
-    if not total or not control_total:
+    if hits <= 0:
         return 1.0
-    from scipy.stats import hypergeom
+    from scipy.special import betainc
 
-    all_failed, all_total = failed + control_failed, total + control_total
-    return float(min(1.0, hypergeom.sf(failed - 1, all_total, all_failed, total)))
+    return float(betainc(hits, total - hits + 1, share))
 
 
 def gini(counts: Any) -> float | None:
@@ -289,11 +287,11 @@ __all__ = [
     "DISPERSION",
     "Comparison",
     "anytime_upper_bound",
+    "chance_of",
     "compare_rates",
     "enough",
     "gini",
     "log_wealth",
-    "more_often",
     "percent",
     "percentile",
     "points",

@@ -19,6 +19,8 @@ CONTROL_LABEL = "hazd-control"
 OBSERVER_LABEL = "hazd-observer"
 """The `app` label of the observers' pods."""
 _OWN = (WORKER_LABEL, CONTROL_LABEL, OBSERVER_LABEL)
+KILLED = 137
+"""The exit code of a process that got SIGKILL (128 + 9)."""
 Span = tuple[int, int | None]
 """From, to (None: still so at the end of the record)."""
 
@@ -29,7 +31,7 @@ class PodLife:
 
     existed: it was there before the trial began to watch. deleted_ns: a deletionTimestamp was first seen.
     exited_ns: its process ended, by its own log; terminated_ns: the kubelet reported its container ended (later).
-    gone_ns: the object left the API.
+    gone_ns: the object left the API. cpu: its container's request, as the kubelet has applied it; resized_ns: a change.
     """
 
     name: str
@@ -46,6 +48,8 @@ class PodLife:
     gone_ns: int | None = None
     exit_code: int | None = None
     restarts: int = 0
+    cpu: str = ""
+    resized_ns: int | None = None
     has_log: bool = False
     on_sigterm: str = ""
     ready: list[Span] = field(default_factory=list)
@@ -80,11 +84,20 @@ class NodeLife:
     lost: list[Span] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class ClockMeasure:
+    """ns to add to a pod's own times, as measured by round trips (half the shortest bounds the error)."""
+
+    offset_ns: int
+    uncertainty_ns: int
+
+
 @dataclass(slots=True)
 class Story:
     """pods: of the workload only, in order of appearance. gaps: spans without a watch, and the kind watched.
 
-    budgets: PodDisruptionBudget -> the most pods that it was ever seen to expect.
+    budgets: PodDisruptionBudget -> the most pods that it was ever seen to expect. control_ready: spans in which the
+    control target's endpoint was ready. clocks: pod -> measurements, in order. watched: kind -> events of its watch.
     """
 
     pods: dict[str, PodLife] = field(default_factory=dict)
@@ -93,6 +106,9 @@ class Story:
     warnings: list[tuple[int, str]] = field(default_factory=list)
     stages: list[tuple[int, str]] = field(default_factory=list)
     budgets: dict[str, int] = field(default_factory=dict)
+    control_ready: list[Span] = field(default_factory=list)
+    clocks: dict[str, list[ClockMeasure]] = field(default_factory=dict)
+    watched: dict[str, int] = field(default_factory=dict)
 
     def no_endpoint_spans(self) -> list[Span]:
         """Spans in which no pod was listed ready, nor serving while it terminates (KEP-1669), though once one was."""
@@ -118,10 +134,13 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
     labels, front = tested.get("labels") or {}, tested.get("service")
     namespace = str(meta.get("namespace", ""))
     start_ns = (meta.get("phases") or {}).get("traffic_start_ns")
-    clocks = _app_clocks(events)
+    story.clocks = _measured_clocks(events)
+    clocks = _app_clocks(events, story.clocks, meta)
     slices: dict[str, dict[str, tuple[bool, bool]]] = {}
     for event in events:
         kind, name = event.ref.kind, event.ref.name
+        if event.source == "watch" and event.reason != "GAP":
+            story.watched[kind] = story.watched.get(kind, 0) + 1
         if event.source == "watch" and event.reason == "GAP":
             since, until = look(event.detail, "from_ns"), look(event.detail, "to_ns")
             last_ns = max(events[-1].observed_ns, event.observed_ns)  # a watch that ended for good: until the end
@@ -139,10 +158,13 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
             if name not in story.pods:
                 existed = event.reason == "ADDED" and start_ns is not None and event.observed_ns < start_ns
                 story.pods[name] = PodLife(name, existed=existed, created_ns=event.observed_ns)
-            _pod(story.pods[name], event)
+            _pod(story.pods[name], event, str(tested.get("container") or ""))
         elif kind == "EndpointSlice" and _is_front(look(event.detail, "service"), front):
             slices[name] = {} if event.reason == "DELETED" else _endpoints(event.detail)
             _listed(story, slices, event.observed_ns)
+        elif kind == "EndpointSlice" and look(event.detail, "service") == CONTROL_LABEL:
+            ready = event.reason != "DELETED" and any(state[0] for state in _endpoints(event.detail).values())
+            _switch(story.control_ready, ready, event.observed_ns)
         elif kind == "Node":
             _node(story.nodes.setdefault(name, NodeLife(name)), event)
         elif kind == "PodDisruptionBudget":
@@ -170,18 +192,45 @@ def _is_workload(pod: PodLife) -> bool:
     return bool(pod.ready or pod.serving or pod.has_log or pod.node or pod.ip or pod.condition or pod.created_ns)
 
 
-def _app_clocks(events: Iterable[Event]) -> dict[str, int]:
-    """ns to add to each pod's stated times. A line cannot be seen before it was written, nor does every one come late.
+def _measured_clocks(events: Iterable[Event]) -> dict[str, list[ClockMeasure]]:
+    found: dict[str, list[ClockMeasure]] = {}
+    for event in events:
+        if event.source == "hazd" and event.reason == "clock":
+            measure = ClockMeasure(int(event.detail["offset_ns"]), int(event.detail["uncertainty_ns"]))
+            found.setdefault(event.ref.name, []).append(measure)
+    return found
 
-    The smallest delay seen of a pod is taken as the error of its clock when it is negative or above 2 s; a container
-    on the controller's own machine shares its clock and needs nothing.
+
+def _app_clocks(
+    events: Sequence[Event], measured: Mapping[str, Sequence[ClockMeasure]], meta: Mapping[str, Any]
+) -> dict[str, int]:
+    """ns to add to each pod's stated times: as measured, else as measured of its node, else as its log lines allow.
+
+    A container has its node's clock, so another pod's or a worker's measurement holds for it too. Where there is none,
+    a line cannot be seen before it was written, nor does every one come late: the smallest delay seen of a pod is taken
+    as the error of its clock when it is negative or above 2 s.
     """
+    nodes: dict[str, str] = {}
     delays: dict[str, int] = {}
     for event in events:
         if event.source == "app" and event.stated_ns is not None:
             delay = event.observed_ns - event.stated_ns
             delays[event.ref.name] = min(delay, delays.get(event.ref.name, delay))
-    return {name: delay for name, delay in delays.items() if delay < 0 or delay > 2_000_000_000}
+        elif event.ref.kind == "Pod" and (node := look(event.detail, "spec.nodeName", "nodeName", "node")):
+            nodes[event.ref.name] = str(node)
+    of_node = {
+        str(item["node"]): int(item.get("offset_ns") or 0) for item in meta.get("workers", ()) if item.get("node")
+    }
+    own = {pod: _settled_ns(items[0]) for pod, items in measured.items()}
+    of_node |= {nodes[pod]: offset_ns for pod, offset_ns in own.items() if pod in nodes}
+    found = {pod: delay for pod, delay in delays.items() if delay < 0 or delay > 2_000_000_000}
+    found |= {pod: of_node[nodes[pod]] for pod in delays if nodes.get(pod) in of_node}
+    return found | own
+
+
+def _settled_ns(measure: ClockMeasure) -> int:
+    """Within what the round trip leaves open one clock is the likelier truth than a difference."""
+    return measure.offset_ns if abs(measure.offset_ns) > measure.uncertainty_ns else 0
 
 
 def _app(pod: PodLife, event: Event, offset_ns: int) -> None:
@@ -204,7 +253,8 @@ def _app(pod: PodLife, event: Event, offset_ns: int) -> None:
             pass
 
 
-def _pod(pod: PodLife, event: Event) -> None:
+def _pod(pod: PodLife, event: Event, container: str = "") -> None:
+    """container: the one that serves; what becomes of a sidecar says nothing of it. "" in journals of one container."""
     detail, at_ns = event.detail, event.observed_ns
     if event.reason == "DELETED":
         pod.gone_ns = at_ns
@@ -218,6 +268,12 @@ def _pod(pod: PodLife, event: Event) -> None:
         pod.deleted_ns = at_ns
     _switch(pod.condition, _condition(detail, "Ready") == "True", at_ns)
     for status in look(detail, "status.containerStatuses", "containerStatuses") or ():
+        if container and status.get("name", container) != container:
+            continue
+        cpu = str(look(status, "resources.requests.cpu") or "")
+        if pod.cpu and cpu and cpu != pod.cpu:
+            pod.resized_ns = at_ns
+        pod.cpu = cpu or pod.cpu
         terminated = look(status, "state.terminated", "terminated")
         if terminated and pod.terminated_ns is None:
             pod.terminated_ns = at_ns
@@ -299,4 +355,15 @@ def _holes(spans: list[Span]) -> list[Span]:
     return holes
 
 
-__all__ = ["CONTROL_LABEL", "WORKER_LABEL", "NodeLife", "PodLife", "Span", "Story", "look", "read_story"]
+__all__ = [
+    "CONTROL_LABEL",
+    "KILLED",
+    "WORKER_LABEL",
+    "ClockMeasure",
+    "NodeLife",
+    "PodLife",
+    "Span",
+    "Story",
+    "look",
+    "read_story",
+]

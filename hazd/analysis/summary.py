@@ -20,9 +20,10 @@ _AT_MOST = 20
 def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> dict[str, Any]:
     """The run as JSON types only. The run's verdict is that of the trials that decide (see `deciding`)."""
     first = results[0].meta if results else {}
-    deciders = deciding(results)
-    planned = [str(item.get("name")) for item in run_meta.get("trials") or ()]
-    missing = [name for name in planned if name not in {result.name for result in results}]
+    planned: Sequence[Mapping[str, Any]] = run_meta.get("trials") or ()
+    there = {result.name for result in results}
+    missing = [str(item.get("name")) for item in planned if str(item.get("name")) not in there]
+    deciders = deciding(results, planned)
     outcome = worst([result.verdict.outcome for result in deciders])
     if missing and outcome is Outcome.PASS:
         outcome = Outcome.INCONCLUSIVE
@@ -49,17 +50,20 @@ def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> di
     }
 
 
-def deciding(results: Sequence[TrialResult]) -> list[TrialResult]:
+def deciding(results: Sequence[TrialResult], planned: Sequence[Mapping[str, Any]] = ()) -> list[TrialResult]:
     """The trials whose outcome is the run's: those marked `decides`, else per scenario those with the most fixes.
 
-    A run that compares "none" with some fixes is not failed by its own baseline.
+    planned: run.json's trials. A run that compares "none" with some fixes is not failed by its own baseline, also when
+    it was interrupted before the trial with the fixes; then no trial decides.
     """
     marked = [result for result in results if result.meta.get("decides")]
     if marked:
         return marked
+    numbers = [(result.scenario, len(result.fixes)) for result in results]
+    numbers += [(str(item.get("scenario")), len(item.get("fixes") or ())) for item in planned]
     most: dict[str, int] = {}
-    for result in results:
-        most[result.scenario] = max(most.get(result.scenario, 0), len(result.fixes))
+    for scenario, number in numbers:
+        most[scenario] = max(most.get(scenario, 0), number)
     return [result for result in results if len(result.fixes) == most[result.scenario]]
 
 
@@ -147,7 +151,8 @@ def _trial(result: TrialResult) -> dict[str, Any]:
         "replicas": meta.get("replicas"),
         "rate": meta.get("rate"),
         "checks": [dict(check) for check in result.checks],
-        "notes": list(meta.get("notes") or ()),
+        "coverage": {"late_p99_ms": result.coverage.late_p99_ms},
+        "notes": [*(meta.get("notes") or ()), *result.coverage.notes],
     }
 
 

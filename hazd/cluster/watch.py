@@ -144,7 +144,7 @@ def _pod(obj: Manifest) -> Digest:
     kept = _only(status, ("phase", "reason", "message", "podIP", "hostIP", "startTime"))
     kept["conditions"] = _conditions(status)
     kept["containerStatuses"] = [
-        _only(item, ("name", "ready", "started", "restartCount", "state", "lastState"))
+        _only(item, ("name", "ready", "started", "restartCount", "state", "lastState", "resources"))
         for item in status.get("containerStatuses") or ()
     ]
     return {"spec": kept_spec, "status": _without_nothing(kept)}

@@ -201,7 +201,7 @@ def make_trials(
             "--cluster kind (it needs Docker) or --cluster context:NAME",
         )
     settings = settings_of(options, scenario)
-    criteria = Criteria(max_failed=options.max_failed, expects=scenario.expects, even_shares=scenario.even_shares)
+    criteria = Criteria(max_failed=options.max_failed, even_shares=scenario.even_shares)
     if options.max_late_ms is not None:
         criteria = replace(criteria, max_late_ms=options.max_late_ms)
     given = dict(scenario.options) | dict(options.given)
@@ -235,7 +235,7 @@ def make_trials(
                 options=given,
                 app=None if options.own else options.app,
                 next_image=options.own.next_image if options.own else None,
-                criteria=criteria,
+                criteria=replace(criteria, expects=scenario.expected(given, replicas)),
                 fix_settings=settings.asked({field for name in names for field in fixes[name].inputs}),
                 applied=applied,
                 patch=diff(documents, setup.documents),

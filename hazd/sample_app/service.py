@@ -101,7 +101,7 @@ class Service:
         counts = {"served": self.served, "preflight": self.preflight, "bad": self.bad, "accepted": self.accepted}
         times = {"started_ns": self.started_ns, "listening_ns": self.listening_ns, "sigterm_ns": self.sigterm_ns}
         now = {"connections": self.open, "in_flight": self.in_flight, "last_request_ns": self.last_ns}
-        return {"pod": self.knobs.pod, "tag": self.knobs.tag, **counts, **now, **times}
+        return {"t_ns": now_ns(), "pod": self.knobs.pod, "tag": self.knobs.tag, **counts, **now, **times}
 
     def today(self) -> bytes:
         """The Date header's value (RFC 9110 section 5.6.7)."""

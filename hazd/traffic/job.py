@@ -21,6 +21,8 @@ WORKER_DIR = "/var/lib/hazd"
 INDEX_KEY = "batch.kubernetes.io/job-completion-index"
 """Annotation and label of an Indexed Job's pods; the controller puts its value into JOB_COMPLETION_INDEX, too."""
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
+CONTAINER_NAME = "worker"
+"""Of the traffic process; a service mesh may put others beside it."""
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"
 _HOSTNAME = "kubernetes.io/hostname"
 
@@ -32,7 +34,7 @@ def worker_job(*, namespace: str, nodes: Sequence[str], count: int, image: str, 
     controller would delete all the others (KEP-3850). Records live in an emptyDir, which outlives the process.
     """
     container = {
-        "name": "worker",
+        "name": CONTAINER_NAME,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-m", "hazd.traffic.worker", "--port", str(WORKER_PORT), "--dir", WORKER_DIR],

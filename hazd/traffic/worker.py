@@ -22,6 +22,7 @@ from typing import Any
 import anyio
 from anyio.abc import SocketAttribute, SocketStream, TaskGroup
 
+from hazd.clock import suspended_ns
 from hazd.errors import HazdError, UsageError
 from hazd.model import FailureKind, TrafficPlan
 from hazd.traffic.alarm import Alarm
@@ -138,6 +139,7 @@ class Worker:
             "state": self.state,
             "error": self.error,
             "unix_ns": self._clock.now_ns(),
+            "suspended_ns": suspended_ns(),
             **counts,
             "ok": kinds.pop(FailureKind.OK),
             "failed": {kind.label: number for kind, number in kinds.items()},

@@ -10,11 +10,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import anyio
 
-from hazd.clock import unix_ns
+from hazd.clock import measure_offset, unix_ns
 from hazd.cluster.port import Cluster
 from hazd.errors import ClusterError, NotFound, TimedOut
 from hazd.journal import TrialWriter, decode_records
@@ -84,7 +85,7 @@ class Fleet:
         pod = await self._cluster.get(worker.pod)
         worker.node = pod["spec"].get("nodeName", "")
         worker.address = (pod.get("status") or {}).get("podIP", "")
-        await self._measure_clock(worker)
+        worker.offset_ns, worker.offset_uncertainty_ns = await self._measure_clock(worker)
 
     async def _wait_answer(self, worker: Worker, timeout_s: float) -> None:
         seen, ended = "", ""
@@ -116,20 +117,24 @@ class Fleet:
         going = silent_s > GOING_S and "deletionTimestamp" in pod["metadata"]
         return end_of_pod(pod) or ("its pod is being deleted" if going else "")
 
-    async def _measure_clock(self, worker: Worker) -> None:
-        """Cristian's algorithm: of several round trips the shortest bounds the offset best."""
-        best: tuple[int, int] | None = None
-        for _ in range(6):
-            before = self._now_ns()
+    async def _measure_clock(self, worker: Worker) -> tuple[int, int]:
+        """The worker's offset and how much its measurement leaves open, in ns."""
+
+        async def read_ns() -> int:
             status = await self._call(worker, "GET", "/status")
-            after = self._now_ns()
-            trip = after - before
-            if best is None or trip < best[0]:
-                best = (trip, (before + after) // 2 - int(status["unix_ns"]))
-        assert best is not None
-        worker.offset_uncertainty_ns = best[0] // 2
+            worker.suspensions_ns.append(int(status.get("suspended_ns") or 0))
+            return int(status["unix_ns"])
+
+        offset_ns, uncertainty_ns = await measure_offset(read_ns, self._now_ns)
         # Within what the round trip leaves open, one machine's clock is the likelier truth than a difference.
-        worker.offset_ns = best[1] if abs(best[1]) > best[0] // 2 else 0
+        return offset_ns if abs(offset_ns) > uncertainty_ns else 0, uncertainty_ns
+
+    async def measure_clocks_again(self) -> None:
+        """At the end, so that a clock that moved during the trial is noticed; a worker that is lost has none."""
+        for worker in self.workers:
+            if worker.done:
+                with suppress(ClusterError):
+                    worker.end_offset = await self._measure_clock(worker)
 
     def _share(self, plan: TrafficPlan, worker: Worker) -> TrafficPlan:
         return dataclasses.replace(plan, shard=worker.number, shards=len(self.workers))

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import anyio
 import yaml
 
-from hazd.clock import unix_ns
+from hazd.clock import suspended_ns, unix_ns
 from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
 from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError
 from hazd.journal.files import SCHEMA, TrialWriter
@@ -86,6 +86,7 @@ class OneTrial:
         self.checks: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.owns_namespace = False
+        self.suspended_before_ns = suspended_ns()
         self.stage: Stage | None = None
         self.recorder: Recorder | None = None
         with naming_full_disk(self.folder):
@@ -106,6 +107,7 @@ class OneTrial:
             "patch": trial.patch,
             "expect": list(trial.traffic.expect),
             "streams": [asdict(stream) for stream in trial.traffic.streams],
+            "plan": {name: getattr(trial.traffic, name) for name in ("profile", "rate", "seed")},
             "cluster": asdict(self.cluster.info),
             "namespace": self.namespace,
             "started_ns": self.now_ns(),
@@ -153,6 +155,8 @@ class OneTrial:
                 workers=self.fleet.accounts(),
                 observers=self.observers.accounts(),
                 served=self.recorder.served if self.recorder else {},
+                watched=self.recorder.watches.account() if self.recorder else {},
+                suspended_ns=suspended_ns() - self.suspended_before_ns,
                 checks=self.checks,
                 notes=self.problems,
                 ended_ns=self.now_ns(),
@@ -178,6 +182,7 @@ class OneTrial:
             about["labels"],
             sample=about["sample"],
             now_ns=self.now_ns,
+            container=about["container"],
         )
         await self.recorder.open(tasks)
         await self._deploy()
@@ -244,8 +249,10 @@ class OneTrial:
                 self.phases["traffic_end_ns"] = await self.fleet.stop()
                 await self.fleet.poll(self._tell)
                 await self.observers.finish(self.phases["traffic_end_ns"])
+                await self.fleet.measure_clocks_again()
             if scope.cancelled_caught:
                 self.problems.append("not every record could be fetched from the workers in time")
+        await self.recorder.watches.prove(self.cluster)
         if self.recorder.sample:
             self.step("the app's own counts")
             await self.recorder.finish_logs()

@@ -19,15 +19,19 @@ from hazd.sample_app.control_target import CONTROL_NAME
 def about_target(trial: Trial, workload: Manifest, service: Manifest) -> dict[str, Any]:
     """What the journal keeps of the workload under test and the Service in front of it.
 
-    labels: those it selects its pods by. sample: it is hazd's sample app, which logs, counts and names itself. probed:
-    it has a readinessProbe.
+    labels: those it selects its pods by. sample: it is hazd's sample app, which logs, counts and names itself.
+    container: the one behind the Service's target port. probed: it has a readinessProbe. session_affinity: the
+    Service's.
     """
+    serving = app_containers(workload, trial.setup.documents)
     return {
         "name": workload["metadata"]["name"],
         "service": service["metadata"]["name"],
         "labels": workload["spec"]["selector"]["matchLabels"],
         "sample": trial.sample,
-        "probed": any(item.get("readinessProbe") for item in app_containers(workload, trial.setup.documents)),
+        "container": serving[0]["name"],
+        "probed": any(item.get("readinessProbe") for item in serving),
+        "session_affinity": service["spec"].get("sessionAffinity") or "None",
     }
 
 

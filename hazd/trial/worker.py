@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hazd.model import CONTROL_STREAM, Ref, Stream
-from hazd.traffic.job import INDEX_KEY
+from hazd.traffic.job import CONTAINER_NAME, INDEX_KEY
 from hazd.traffic.missed import Missed
 
 
@@ -17,7 +17,9 @@ from hazd.traffic.missed import Missed
 class Worker:
     """One worker and what is known of it. number: its index in the Job. offset_ns: controller's clock minus its own.
 
-    heard_s: when it last answered, on the event loop's clock. trip_s: how long its last status took to come.
+    end_offset: the offset and what it leaves open, measured again at the end. suspensions_ns: how long its host had
+    been suspended, at each measurement. heard_s: when it last responded, on the event loop's clock. trip_s: how long
+    its last status took to come.
     """
 
     number: int
@@ -26,6 +28,8 @@ class Worker:
     address: str = ""
     offset_ns: int = 0
     offset_uncertainty_ns: int = 0
+    end_offset: tuple[int, int] | None = None
+    suspensions_ns: list[int] = field(default_factory=list)
     status: dict[str, Any] = field(default_factory=dict)
     fetched: int = 0
     heard_s: float = 0.0
@@ -57,6 +61,9 @@ class Worker:
             "address": self.address,
             "offset_ns": self.offset_ns,
             "offset_uncertainty_ns": self.offset_uncertainty_ns,
+            "offset_end_ns": self.end_offset[0] if self.end_offset else None,
+            "offset_end_uncertainty_ns": self.end_offset[1] if self.end_offset else None,
+            "suspended_ns": max(self.suspensions_ns, default=0) - min(self.suspensions_ns, default=0),
             "due": status.get("due", 0) if missed is None else missed.due,
             # Of a lost worker only what was fetched counts: what else it had recorded went with it.
             "recorded": status.get("recorded", 0) if missed is None else self.fetched // 64,
@@ -85,7 +92,7 @@ def end_of_pod(pod: Mapping[str, Any]) -> str:
     status = pod.get("status") or {}
     for container in status.get("containerStatuses") or ():
         ended = (container.get("state") or {}).get("terminated")
-        if ended:
+        if ended and container.get("name", CONTAINER_NAME) == CONTAINER_NAME:
             why = f", {ended['reason']}" if ended.get("reason") else ""
             return f"its process ended with exit code {ended.get('exitCode')}{why}"
     if status.get("phase") in ("Failed", "Succeeded"):

@@ -29,6 +29,8 @@ SIMULATED = {
     "simulated-rollout": worlds.rollout,
     "simulated-stale-conntrack": worlds.stale_entries,
 }
+WHOLE = ("Pod", "EndpointSlice", "Node")
+"""Kinds of which every event is kept."""
 _DROPPED = {"uid", "resourceVersion", "generation", "labels", "images", "ownerReferences", "creationTimestamp"}
 
 
@@ -68,6 +70,8 @@ def keep(source: Path, target: Path) -> None:
     _keep_flows(source, target)
     meta = json.loads((source / TRIAL_FILE).read_text())
     meta.pop("patch", None)
+    if "watched" in meta:
+        meta["watched"] = {kind: item for kind, item in meta["watched"].items() if kind in WHOLE}
     (target / TRIAL_FILE).write_text(json.dumps(meta, indent=1) + "\n")
     lines = [json.loads(line) for line in (source / EVENTS_FILE).read_text().splitlines()]
     kept = [_slim(line) for line in lines if _is_read(line)]
@@ -91,7 +95,7 @@ def _is_read(line: dict[str, Any]) -> bool:
     kind = line["ref"]["kind"]
     if line["source"] != "watch" or line["reason"] == "GAP":
         return True
-    return kind in ("Pod", "EndpointSlice", "Node") or (kind == "Event" and line["detail"].get("type") == "Warning")
+    return kind in WHOLE or (kind == "Event" and line["detail"].get("type") == "Warning")
 
 
 def _slim(line: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,9 @@ nothing of hazd's analysis: pods have lives, each node's rules lag, each request
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,11 @@ class World:
     truth: list[tuple[str, str]] = field(default_factory=list)
     conns: int = 0
 
+    @property
+    def planned(self) -> int:
+        """Requests due before the end."""
+        return math.ceil((self.end - self.start) * self.rate - 1e-6)
+
     def run(self) -> tuple[list[bytes], list[str]]:
         """Records per worker and the pod table; `truth` gets (rule, pod) of every failed request."""
         rng = random.Random(self.seed)
@@ -77,7 +84,7 @@ class World:
         outcomes: list[tuple[int, str, str]] = []
         records: list[list[bytes]] = [[] for _ in self.vantages]
         kept: list[list[tuple[Pod, int, int] | None]] = [[None] * self.pool for _ in self.vantages]
-        count = int((self.end - self.start) * self.rate)
+        count = self.planned
         for seq in range(count):
             worker, stream = seq % len(self.vantages), seq // len(self.vantages) % 2
             due = self.start + seq / self.rate
@@ -264,6 +271,8 @@ class World:
             + [{"name": "control", "connection": "new", "share": 0.02}] * bool(self.control_rate),
             "cluster": {"kind": "lab", "name": "simulated", "version": "v1.34.4", "nodes": 3, "proxy_mode": "nftables"},
             "namespace": NAMESPACE,
+            # the control's requests are numbered after the others here, as no plan would have them
+            **({} if self.control_rate else {"plan": {"profile": "constant", "rate": self.rate, "seed": 1}}),
             "checks": [],
             "notes": [],
             "error": "",
@@ -275,10 +284,13 @@ class World:
         writer = TrialWriter(folder, self.meta())
         for worker, raw in enumerate(records):
             writer.add_samples(decode_records(raw, worker, (*STREAMS, "control"), names))
-        for event in self.events():
+        events = self.events()
+        for event in events:
             writer.add_event(event)
+        seen = Counter(event.ref.kind for event in events if event.source == "watch")
         counts = [len(raw) // RECORD.size for raw in records]
         fields: dict[str, Any] = {
+            "watched": {kind: {"events": number, "problem": None} for kind, number in seen.items()},
             "phases": {
                 "traffic_start_ns": self.ns(self.start),
                 "disrupt_start_ns": self.ns(0.0),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hazd.analysis.case import Case
+from hazd.analysis.story import KILLED
 
 FIX = "graceful-shutdown"
-_KILLED = 137  # 128 + SIGKILL
 
 
 def problems(case: Case) -> Iterator[str]:
@@ -16,6 +16,6 @@ def problems(case: Case) -> Iterator[str]:
     if abrupt:
         yield f"{len(abrupt)} pod(s) did not end gracefully at SIGTERM, {abrupt[0]} among them"
     forced = (case.meta.get("options") or {}).get("force")
-    killed = [pod.name for pod in ended if pod.exit_code == _KILLED and case.lost_span(pod) is None]
+    killed = [pod.name for pod in ended if pod.exit_code == KILLED and case.lost_span(pod) is None]
     if killed and not forced:
         yield f"{len(killed)} pod(s) were killed when the grace period was over, {killed[0]} among them"

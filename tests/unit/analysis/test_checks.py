@@ -41,10 +41,11 @@ def test_a_sound_trial_passes_every_check(tmp_path: Path) -> None:
     ],
 )
 def test_a_fix_that_did_not_act_is_found(change: dict[str, Any], words: str, tmp_path: Path) -> None:
-    """The pods' own lives contradict the fix."""
-    problems, outcome = failed_checks(rollout(**(SOUND | change)), tmp_path)
+    """The pods' own lives contradict the fix; requests that failed are a FAIL all the same."""
+    world = rollout(**(SOUND | change))
+    problems, outcome = failed_checks(world, tmp_path)
     assert any(words in problem for problem in problems)
-    assert outcome is Outcome.INCONCLUSIVE
+    assert outcome is (Outcome.FAIL if world.truth else Outcome.INCONCLUSIVE)
 
 
 def test_a_failed_hook_and_an_empty_budget_are_found(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_accounts_that_agree_say_so(tmp_path: Path) -> None:
     [
         ({"due": 12}, "12 due, but 3 recorded"),
         ({"recorded": 4, "due": 4}, "the journal holds 3"),
-        ({"sha256_ok": False}, "check-sum"),
+        ({"sha256_ok": False}, "checksum"),
         ({"due": None}, "never said"),
         ({"error": "lost"}, "lost"),
     ],
@@ -193,9 +193,9 @@ def test_no_worker_is_no_account() -> None:
     [
         ({"served": 3, "preflight": 10, "final": True}, True, ""),
         ({"served": 4, "preflight": 10, "final": True}, True, "failed at the client"),
-        ({"served": 1, "preflight": 10, "final": False}, True, "vanished"),
-        ({"served": 1, "preflight": 10, "final": True}, False, "without a reason"),
-        ({"served": 80, "preflight": 10, "final": True}, False, "without a reason"),
+        ({"served": 1, "preflight": 10, "final": False}, False, "its last count was not read: 2 are not in it"),
+        ({"served": 1, "preflight": 10, "final": True}, False, "it counted 1"),
+        ({"served": 80, "preflight": 10, "final": True}, False, "it counted 80"),
         (None, False, "not read"),
     ],
 )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from hazd.analysis import analyse, deciding, summarise
-from hazd.analysis.accounting import Accounting
+from hazd.analysis.accounting import Accounting, PodCount
+from hazd.analysis.coverage import Coverage
 from hazd.analysis.story import Story, look, read_story
 from hazd.analysis.verdict import judge
 from hazd.journal import read_trial
@@ -35,7 +36,7 @@ def outcome(
     story: Story | None = None,
     transitions: Mapping[str, int] = CHANGED,
 ) -> tuple[Outcome, str]:
-    verdict = judge(meta, accounting, failed, late, story or Story(), transitions)
+    verdict = judge(meta, accounting, failed, story or Story(), transitions, Coverage(late_p99_ms=late))
     return verdict.outcome, "\n".join(verdict.reasons)
 
 
@@ -69,6 +70,30 @@ def test_how_late_the_generator_may_be_is_the_callers_to_say() -> None:
             {"story": Story(gaps=[(EPOCH_NS + i * S // 2, EPOCH_NS + (i + 1) * S // 2, "Pod") for i in range(3)])},
             "watch on Pod saw nothing for 1.5 s",
         ),
+        ({"accounting": replace(GOOD, problems=("5 missing",))}, "5 missing"),
+        (
+            {"meta": {**DONE, "checks": [{"name": "prestop", "ok": False, "message": "FailedPreStopHook"}]}},
+            "FailedPreStopHook",
+        ),
+        (
+            {"accounting": replace(GOOD, pods=(PodCount("app-a", 3, 900, 0, True, False, "it counted 3"),))},
+            "the sample app's own count does not agree for 1 of 1 pods: app-a (900 good responses at the clients)",
+        ),
+        (
+            {"meta": {**DONE, "workload": {"service": "web", "session_affinity": "ClientIP"}}},
+            "Service web has sessionAffinity: ClientIP",
+        ),
+        (
+            {"meta": {**DONE, "workers": [{"id": 0, "offset_ns": 0, "offset_end_ns": S}]}},
+            "the clock of worker 0 moved by 1,000 ms",
+        ),
+        ({"meta": {**DONE, "suspended_ns": 12 * S}}, "the controller's host was suspended for 12.0 s"),
+        ({"meta": {**DONE, "plan": {}}}, "nobody checked at the end whether the watches were still alive"),
+        ({"meta": {**DONE, "watched": {"Pod": {"events": 3}}}}, "the watch on Pod saw 3 events, the journal holds 0"),
+        (
+            {"meta": {**DONE, "watched": {"Pod": {"events": 0, "problem": "it missed a change of app-a"}}}},
+            "the watch on Pod was not proven to be alive at the end: it missed a change of app-a",
+        ),
     ],
 )
 def test_doubt_takes_a_pass_but_leaves_a_fail(change: dict[str, Any], words: str) -> None:
@@ -88,13 +113,12 @@ def test_doubt_takes_a_pass_but_leaves_a_fail(change: dict[str, Any], words: str
         ({"meta": {**DONE, "state": "interrupted"}}, "interrupted"),
         ({"meta": {**DONE, "state": "failed", "error": "no route to server"}}, "no route to server"),
         ({"meta": {**DONE, "state": "running"}}, "under way"),
-        ({"accounting": replace(GOOD, problems=("5 missing",))}, "5 missing"),
         ({"accounting": replace(GOOD, recorded=0)}, "no request was recorded"),
         ({"transitions": {"terminations": 0}}, "nothing was disrupted"),
         ({"meta": {**DONE, "criteria": {"expects": ["nodes_lost"]}}}, "no nodes_lost"),
         (
-            {"meta": {**DONE, "checks": [{"name": "prestop", "ok": False, "message": "FailedPreStopHook"}]}},
-            "FailedPreStopHook",
+            {"meta": {**DONE, "criteria": {"expects": {"terminations": 5}}}},
+            "only 4 of the 5 terminations of this scenario took place",
         ),
     ],
 )
@@ -151,6 +175,29 @@ def test_a_planned_trial_that_never_ran_keeps_a_run_from_passing(tmp_path: Path)
     summary = summarise({"trials": [{"name": "one"}, {"name": "two"}]}, [result])
     assert (summary["verdict"], summary["not_run"]) == ("INCONCLUSIVE", ["two"])
     assert summarise({}, [])["verdict"] == "INCONCLUSIVE"
+
+
+def test_a_baseline_never_decides_an_interrupted_comparison(tmp_path: Path) -> None:
+    """--compare stopped after its baseline, which failed as it should: nothing is known of the fixes."""
+    bare = analyse(read_trial(rollout().write(tmp_path / "rollout--baseline")))
+    planned = [
+        {"name": "rollout--baseline", "scenario": "rollout", "fixes": []},
+        {"name": "rollout--prestop", "scenario": "rollout", "fixes": ["prestop"]},
+    ]
+    summary = summarise({"trials": planned}, [bare])
+    assert (summary["verdict"], summary["not_run"]) == ("INCONCLUSIVE", ["rollout--prestop"])
+    assert summary["decided_by"] == []
+
+
+def test_a_trial_without_a_request_claims_nothing_of_any(tmp_path: Path) -> None:
+    """No rate and no checksum is reported of requests that do not exist."""
+    record = read_trial(rollout().write(tmp_path / "trial"))
+    worker = {**record.meta["workers"][0], "due": 0, "recorded": 0, "sha256_ok": False}
+    meta = {**record.meta, "workers": [worker], "state": "failed", "error": "no good responses"}
+    result = analyse(replace(record, meta=meta, samples=record.samples.iloc[:0]))
+    assert result.sentence == "no request was recorded"
+    assert result.verdict.reasons[:1] == ("the trial failed: no good responses",)
+    assert not any("checksum" in reason or "0 of 0" in reason for reason in result.verdict.reasons)
 
 
 def pod_event(at: int, reason: str, **status: Any) -> Event:
@@ -211,3 +258,66 @@ def test_look_takes_the_first_path_that_exists() -> None:
     """A missing step anywhere is None, never an error."""
     assert look({"a": {"b": 0}}, "x", "a.b") == 0
     assert look({"a": 1}, "a.b.c") is None
+
+
+def clock_event(pod: str, offset_ns: int, uncertainty_ns: int = 3_000_000) -> Event:
+    detail = {"offset_ns": offset_ns, "uncertainty_ns": uncertainty_ns}
+    return Event(EPOCH_NS, "hazd", Ref("Pod", pod, NAMESPACE), "clock", detail=detail)
+
+
+def on_node(pod: str, node: str) -> Event:
+    return Event(EPOCH_NS, "watch", Ref("Pod", pod, NAMESPACE), "ADDED", detail={"nodeName": node})
+
+
+def said(pod: str, stated_ns: int) -> Event:
+    return Event(EPOCH_NS + S, "app", Ref("Pod", pod, NAMESPACE), "listening", stated_ns)
+
+
+def test_a_measured_clock_is_corrected_whatever_its_error() -> None:
+    """Half a second behind, and within the plausible delay of a log line: only a measurement tells."""
+    events = [on_node("a", "n"), said("a", EPOCH_NS + S // 2), clock_event("a", S // 2)]
+    assert read_story(events, {}).pods["a"].listening_ns == EPOCH_NS + S
+    assert read_story(events[:2], {}).pods["a"].listening_ns == EPOCH_NS + S // 2
+
+
+@pytest.mark.parametrize("whose", ["pod", "worker"])
+def test_pods_of_a_node_share_its_clock(whose: str) -> None:
+    """What was measured of another pod, or of a worker, on the same node holds for a pod that was gone too soon."""
+    events = [on_node("a", "n"), said("a", EPOCH_NS + S // 2)]
+    meta: dict[str, Any] = {"workers": [{"id": 0, "node": "n", "offset_ns": S // 2}]} if whose == "worker" else {}
+    if whose == "pod":
+        events += [on_node("b", "n"), clock_event("b", S // 2)]
+    assert read_story(events, meta).pods["a"].listening_ns == EPOCH_NS + S
+
+
+def test_a_difference_that_the_round_trip_leaves_open_is_none() -> None:
+    """One machine has one clock: a few milliseconds of proxy are no offset, nor a drift."""
+    events = [
+        on_node("a", "n"),
+        said("a", EPOCH_NS),
+        clock_event("a", 2_000_000),
+        clock_event("a", -25_000_000, 60_000_000),
+    ]
+    story = read_story(events, {})
+    assert story.pods["a"].listening_ns == EPOCH_NS
+    assert outcome(story=story)[0] is Outcome.PASS
+
+
+def test_a_pods_clock_that_moves_is_a_reason() -> None:
+    """Its times cannot be corrected by one number."""
+    story = read_story([on_node("a", "n"), clock_event("a", 0), clock_event("a", S)], {})
+    found = outcome(story=story)
+    assert found[0] is Outcome.INCONCLUSIVE
+    assert "the clock of pod a moved by 1,000 ms" in found[1]
+
+
+def test_a_sidecars_end_is_not_the_apps() -> None:
+    """A container beside the one that serves is killed: nothing of the workload was."""
+    statuses = [
+        {"name": "proxy", "state": {"terminated": {"exitCode": 137}}, "restartCount": 2},
+        {"name": "web", "state": {"running": {}}, "restartCount": 0},
+    ]
+    event = pod_event(0, "ADDED", containerStatuses=statuses)
+    pod = read_story([event], {"workload": {"container": "web"}}).pods["app-a"]
+    assert (pod.exit_code, pod.terminated_ns, pod.restarts) == (None, None, 0)
+    assert read_story([event], {"workload": {"container": "proxy"}}).pods["app-a"].exit_code == 137
