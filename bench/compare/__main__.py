@@ -21,7 +21,6 @@ from typing import Any
 from bench.command import summary_of
 from bench.document import ROOT, put_table
 from bench.machine import machine
-from hazd.analysis.stats import more_often
 from hazd.report.compare import compare
 
 RESULT = Path(__file__).parent / "result.json"
@@ -62,8 +61,11 @@ def is_worse(now: Trial, before: Trial) -> bool:
 
 def is_worse_over_requests(now: Trial, before: Trial) -> bool:
     """What Fisher's exact test over single requests says, which takes each request of a burst for a witness."""
-    first, second = ((trial["requests"]["failed"], trial["requests"]["recorded"]) for trial in (now, before))
-    return more_often(*first, *second) < 0.01
+    from scipy.stats import fisher_exact
+
+    counts = ((trial["requests"]["failed"], trial["requests"]["recorded"]) for trial in (now, before))
+    table = [[failed, recorded - failed] for failed, recorded in counts]
+    return bool(fisher_exact(table, alternative="greater").pvalue < 0.01)
 
 
 def drawn(pairs: Sequence[tuple[Trial, Trial]], count: int) -> list[tuple[Trial, Trial]]:
