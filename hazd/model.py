@@ -332,7 +332,7 @@ class Verdict:
 class Progress:
     """What a running trial tells whoever shows it. `data` holds JSON types only, by `what`:
 
-    run: trials. trial: name, fixes, scenario. step: text. counts: ok, failed, due, by kind, per 100 ms bins.
+    run: trials. trial: name, fixes, scenario. step: text. counts: ok, failed, due, by kind.
     pods: counts by state. event: text. trial-done: name, path. note: text.
     trial: name of the trial that says it, as several may be under way; "" for the run.
     """

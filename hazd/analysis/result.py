@@ -135,7 +135,7 @@ def analyse(record: TrialRecord) -> TrialResult:
         sent = case.failed.sent_ns
         window_s = ((int(sent.min()) - case.origin_ns) / S, (int(sent.max()) - case.origin_ns) / S)
     good_again = [outage.first_good_ns for outage in outages]
-    checks = (*(meta.get("checks") or ()), *check_fixes(case))
+    checks = tuple(check_fixes(case))
     streams = _streams(case, meta, outages)
     even = Criteria.of(meta).even_shares
     kept = next((item.skew for item in streams if item.connection == "reused"), None) if even else None

@@ -295,7 +295,7 @@ def _node(node: NodeLife, event: Event) -> None:
 
 
 def _stage(story: Story, event: Event) -> None:
-    if event.ref.kind == "Node" and event.reason in ("stop-node", "start-node", "node-command"):
+    if event.ref.kind == "Node" and event.reason in ("stop-node", "start-node"):
         node = story.nodes.setdefault(event.ref.name, NodeLife(event.ref.name))
         _switch(node.lost, event.reason != "start-node", event.observed_ns)
 

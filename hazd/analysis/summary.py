@@ -1,4 +1,4 @@
-"""summary.json: the output contract that scripts and CI rest on (DESIGN.md, section 6).
+"""summary.json: the output contract that scripts and CI rest on.
 
 Fields may be added; none is renamed or dropped without raising SCHEMA.
 """
@@ -51,14 +51,11 @@ def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> di
 
 
 def deciding(results: Sequence[TrialResult], planned: Sequence[Mapping[str, Any]] = ()) -> list[TrialResult]:
-    """The trials whose outcome is the run's: those marked `decides`, else per scenario those with the most fixes.
+    """The trials whose outcome is the run's: per scenario those with the most fixes.
 
     planned: run.json's trials. A run that compares "none" with some fixes is not failed by its own baseline, also when
     it was interrupted before the trial with the fixes; then no trial decides.
     """
-    marked = [result for result in results if result.meta.get("decides")]
-    if marked:
-        return marked
     numbers = [(result.scenario, len(result.fixes)) for result in results]
     numbers += [(str(item.get("scenario")), len(item.get("fixes") or ())) for item in planned]
     most: dict[str, int] = {}

@@ -15,9 +15,10 @@ from hazd.analysis.story import PodLife
 
 @dataclass(frozen=True)
 class Bar:
-    """One state of one pod, in seconds: starting, ready, deaf, unready, or terminating.
+    """One state of one pod, in seconds: starting, ready, not_listening, unready, or terminating.
 
-    ready: an EndpointSlice lists it. deaf: it is listed though its process does not listen: the race itself.
+    ready: an EndpointSlice lists it. not_listening: listed, but its process does not listen:
+    the race itself.
     """
 
     state: str
@@ -107,7 +108,7 @@ def _row(case: Case, pod: PodLife, start_s: float, end_s: float) -> Row:
     lost = case.lost_span(pod)
     over = [at_ns for at_ns in (pod.end_ns, lost[0] if lost else None) if at_ns is not None]
     over_s = seconds(min(over)) if over else None
-    heard = [part for bar in kept for part in _deaf_parts(bar, listens_s, over_s)]
+    heard = [part for bar in kept for part in _not_listening_parts(bar, listens_s, over_s)]
     return Row(
         pod=pod.name,
         node=pod.node,
@@ -117,13 +118,13 @@ def _row(case: Case, pod: PodLife, start_s: float, end_s: float) -> Row:
     )
 
 
-def _deaf_parts(bar: Bar, listens_s: float | None, over_s: float | None) -> list[Bar]:
+def _not_listening_parts(bar: Bar, listens_s: float | None, over_s: float | None) -> list[Bar]:
     """A ready bar cut where its process began and ceased to listen."""
     if bar.state != "ready":
         return [bar]
     begin = bar.start_s if listens_s is None else min(max(listens_s, bar.start_s), bar.end_s)
     end = bar.end_s if over_s is None else max(min(over_s, bar.end_s), begin)
-    return [Bar("deaf", bar.start_s, begin), Bar("ready", begin, end), Bar("deaf", end, bar.end_s)]
+    return [Bar("not_listening", bar.start_s, begin), Bar("ready", begin, end), Bar("not_listening", end, bar.end_s)]
 
 
 __all__ = ["Bar", "Row", "Timeline", "build_timeline"]

@@ -135,9 +135,6 @@ def _weak(meta: Mapping[str, Any], accounting: Accounting, story: Story, coverag
             f"Service {tested.get('service')} has sessionAffinity: ClientIP, so each of the {workers} workers tested "
             "one pod at a time"
         )
-    for worker in meta.get("workers") or ():
-        if worker.get("preflight_ok") is False:
-            found.append(f"worker {worker.get('id', 0)} did not reach every pod before the traffic began")
     return found
 
 

@@ -1,6 +1,6 @@
 """The port every cluster stands behind: about a dozen of kubectl's verbs on Kubernetes-shaped objects (plain dicts).
 
-One contract suite (tests/contract) holds every implementation to the same answers. The port knows nothing of traffic,
+One contract suite (tests/contract) holds every implementation to the same behaviour. The port knows nothing of traffic,
 scenarios or verdicts. Errors are those of hazd.errors: NotFound, AlreadyExists, Conflict, TimedOut, ClusterError.
 """
 
@@ -25,7 +25,7 @@ STOPPED_ANNOTATION = "hazd.dev/stopped"
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """Answer of the Eviction API: `allowed`, or blocked by a PodDisruptionBudget (HTTP 429) with its message."""
+    """Result of the Eviction API: `allowed`, or blocked by a PodDisruptionBudget (HTTP 429) with its message."""
 
     allowed: bool
     message: str = ""
@@ -88,7 +88,7 @@ class Cluster(Protocol):
         ...
 
     async def evict(self, pod: Ref, grace_s: int | None = None) -> Eviction:
-        """POST policy/v1 Eviction. Raises NotFound; a budget that says no is an answer, not an error."""
+        """POST policy/v1 Eviction. Raises NotFound; a budget that says no is a result, not an error."""
         ...
 
     def watch(self, kind: str, namespace: str) -> AbstractAsyncContextManager[AsyncIterator[Event]]:

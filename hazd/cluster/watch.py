@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from hazd.model import Event, Manifest, Ref
 
 Digest: TypeAlias = dict[str, Any]
-"""The part of an object that the journal keeps; JSON types only. Keys with nothing in them are left out."""
+"""The part of an object that the journal keeps; JSON types only. Keys with nothing in them are skipped."""
 
 ADDED, MODIFIED, DELETED, GAP = "ADDED", "MODIFIED", "DELETED", "GAP"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
@@ -101,7 +101,7 @@ def difference(known: Mapping[Ref, Event], listed: Iterable[Manifest], observed_
     """What must have happened between what was last known and a fresh listing, in an order that can be true.
 
     known: the last event of every object that exists. Deletions come first; an object that was replaced under the
-    same name gives DELETED and ADDED. How often an object changed in between cannot be told.
+    same name gives DELETED and ADDED. How often an object changed in between cannot be known.
     """
     fresh = {ref_of(obj): obj for obj in listed}
     events: list[Event] = []

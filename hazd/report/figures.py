@@ -37,7 +37,13 @@ OUTCOME = {
     "bad_status": YELLOW,
     "other": GREY,
 }
-POD_STATE = {"starting": YELLOW, "ready": GREEN, "deaf": VERMILLION, "unready": ORANGE, "terminating": "#BBBBBB"}
+POD_STATE = {
+    "starting": YELLOW,
+    "ready": GREEN,
+    "not_listening": VERMILLION,
+    "unready": ORANGE,
+    "terminating": "#BBBBBB",
+}
 VERDICT = {Outcome.PASS: "#00694D", Outcome.FAIL: "#B03A00", Outcome.INCONCLUSIVE: "#7A5C00"}
 """Dark shades of the palette's green, vermillion and orange, as the page has them: they are read as text."""
 INK, FAINT = "#222222", "#6E6E6E"

@@ -1,7 +1,7 @@
 """What a person sees while a run is under way: requests as a strip of green and red, failures, pods, the step.
 
 Always on standard error: standard output belongs to the summary. On a terminal it is a rich Live view; anywhere else
-plain lines, at most one a second. It only shows what it is told (hazd.model.Progress) and never slows the run down.
+plain lines, at most one a second. It only shows the hazd.model.Progress that it gets and never slows the run down.
 """
 
 from __future__ import annotations
@@ -82,13 +82,8 @@ class State:
         self.due, self.not_sent = int(data.get("due", 0)), int(data.get("not_sent", 0))
         self.rate = float(data.get("rate", self.rate))
         self.by_kind = {str(kind): int(count) for kind, count in (data.get("by_kind") or {}).items()}
-        bins = data.get("bins")
-        if bins is not None:
-            self.bins.clear()
-            self.bins.extend((float(at), int(ok), int(failed)) for at, ok, failed in bins)
-            return
         since, ok, failed = self._last
-        if now - since >= BIN_S:  # no bins came: the differences between two messages are the next best thing
+        if now - since >= BIN_S:
             if since:
                 self.bins.append((now - self.started, max(0, self.ok - ok), max(0, self.failed - failed)))
             self._last = (now, self.ok, self.failed)
@@ -294,7 +289,7 @@ class Lines:
 
 @contextmanager
 def live_view(stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> Iterator[Observer]:
-    """An Observer that shows what it is told until the context ends. stream: standard error unless given."""
+    """An Observer that shows what is reported until the context ends. stream: standard error unless given."""
     import sys
 
     from rich.console import Console

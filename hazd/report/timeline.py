@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_PODS = 40
 _STAGE_ROWS, _STAGE_HEIGHT, _CHARACTER = 4, 0.058, 0.0074
-_MARKS = {"listening": ("^", "starts to listen"), "sigterm": ("v", "SIGTERM"), "exit": ("X", "process gone")}
+_MARKS = {"listening": ("^", "starts to listen"), "sigterm": ("v", "SIGTERM"), "exit": ("X", "process ended")}
 
 
 def draw_timeline(result: TrialResult) -> Figure:
@@ -135,14 +135,14 @@ def _pods(axes: Axes, rows: Sequence[Row], last_sent: Mapping[str, tuple[float, 
 _STATE = {
     "starting": "starting",
     "ready": "ready: in the EndpointSlice",
-    "deaf": "in it, but not listening",
+    "not_listening": "in it, but not listening",
     "unready": "not ready",
     "terminating": "terminating",
 }
 
 
 def _label(row: Row) -> str:
-    """The part of the name that tells pods apart, and the node: "x7k2p  worker2"."""
+    """The part of the name that distinguishes pods, and the node: "x7k2p  worker2"."""
     short = row.pod.rpartition("-")[2] if row.pod.count("-") >= 2 else row.pod
     last = row.node.rpartition("-")[2]
     node = row.node if last.isdigit() or not last else last

@@ -75,7 +75,7 @@ def _number(env: Mapping[str, str], name: str, default: float, most: float) -> f
 def _whole(env: Mapping[str, str], name: str, default: int, most: int) -> int:
     text = env.get(name, "")
     if text and not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) <= most):
-        raise ValueError(f"{name}={text!r}: must be a whole number from 0 to {most}")
+        raise ValueError(f"{name}={text!r}: must be an integer from 0 to {most}")
     return int(text) if text else default
 
 

@@ -1,7 +1,7 @@
 """Names how a request failed, from the exception chain, the phase it was in, the kernel's errno and the status.
 
 Pure, and ignorant of any HTTP library: a sender's own exceptions must carry their cause (`raise ... from error`), and
-texts of errors are never compared. The table is FACTS "Where the errno is"; tests/wire checks it against real servers.
+texts of errors are never compared. tests/wire checks the table against real servers.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ REFUSED = frozenset({e.ECONNREFUSED})
 NO_ROUTE = frozenset({e.EHOSTUNREACH, e.ENETUNREACH, e.EACCES, e.EINVAL})  # EACCES: prohibit, EINVAL: blackhole route
 RESET = frozenset({e.ECONNRESET, e.EPIPE})
 
-__all__ = ["BadAnswer", "PeerClosed", "classify", "classify_errno", "classify_status", "find_errno"]
+__all__ = ["BadResponse", "PeerClosed", "classify", "classify_errno", "classify_status", "find_errno"]
 
 
 class PeerClosed(EOFError):
-    """The peer closed the connection before the answer was whole; no errno exists for that."""
+    """The peer closed the connection before the response was whole; no errno exists for that."""
 
 
-class BadAnswer(Exception):
+class BadResponse(Exception):
     """The peer sent something that is not HTTP, or more of it than is accepted."""
 
 
@@ -42,14 +42,14 @@ def classify_errno(errno: int, phase: Phase) -> FailureKind:
 
 
 def classify_status(status: int, expect: Collection[int]) -> FailureKind:
-    """A whole answer: good when its status was expected."""
+    """A whole response: good when its status was expected."""
     return FailureKind.OK if status in expect else FailureKind.BAD_STATUS
 
 
 def classify(error: BaseException, phase: Phase) -> tuple[FailureKind, Phase, int]:
     """(kind, phase, errno) of the exception that ended a request; errno is 0 where the kernel gave none.
 
-    An errno anywhere in the chain wins: libraries wrap it several times. Then a time-out, then an end of file.
+    An errno anywhere in the chain wins: libraries wrap it several times. Then a timeout, then an end of file.
     """
     number = find_errno(error)
     if number:

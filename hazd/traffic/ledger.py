@@ -1,6 +1,6 @@
 """Keeps 64 bytes of every request and appends them to a file, so memory is flat however long a run is.
 
-Called once per request on the hot path (`add` only packs into a buffer); counts, lateness and the check-sum are made
+Called once per request on the hot path (`add` only packs into a buffer); counts, lateness and the checksum are made
 from whole batches with NumPy when a batch is written. Nothing is ever changed once written.
 """
 
@@ -91,7 +91,7 @@ class Ledger:
         if used == len(self._buffer):
             try:
                 self.flush()
-            except OSError:  # a sender could do nothing about it; whoever calls flush next is told
+            except OSError:  # a sender could do nothing about it; whoever calls flush next gets it
                 self._buffer.extend(bytes(BATCH * RECORD.size))
 
     def flush(self) -> None:

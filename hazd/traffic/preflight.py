@@ -1,4 +1,4 @@
-"""Makes sure, before the schedule begins, that the target answers as expected and that every pod is reachable.
+"""Makes sure, before the schedule begins, that the target responds as expected and that every pod is reachable.
 
 Streams with a target of their own must reach it too, with whatever status: the plan expects of its own target alone.
 
@@ -29,7 +29,7 @@ __all__ = ["GOOD_IN_A_ROW", "Preflight"]
 
 
 class Preflight:
-    """A sink that counts. answered: requests that got a whole answer, expected or not."""
+    """A sink that counts. answered: requests that got a whole response, expected or not."""
 
     def __init__(self, plan: TrafficPlan, clock: Clock) -> None:
         self.answered = 0
@@ -58,7 +58,7 @@ class Preflight:
             pods = f", {len(self._pods) - 1} of {self._wanted_pods} pods" if self._wanted_pods else ""
             where = f" from {self._plan.url}" if self._any_status else ""
             raise EnvironmentProblem(
-                f"{self._row} of {GOOD_IN_A_ROW} good answers in a row{where}{pods} in {self._limit_s:g} s; "
+                f"{self._row} of {GOOD_IN_A_ROW} good responses in a row{where}{pods} in {self._limit_s:g} s; "
                 f"last: {self._last}"
             ) from error
 

@@ -13,7 +13,7 @@ __all__ = ["TlsCodec", "client_context"]
 
 
 def client_context(verify: bool, ca_pem: str, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-    """A client's context: the system's authorities and `ca_pem`'s, or no verification at all when told so."""
+    """A client's context: the system's authorities and `ca_pem`'s, or no verification at all when asked for."""
     context = ssl.create_default_context(cadata=ca_pem or None)
     if ca_pem:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)

@@ -1,4 +1,4 @@
-"""The worker process: one run of one plan, told what to do over its control API, its records handed over as a file.
+"""The worker process: one run of one plan, controlled over its API, its records handed over as a file.
 
     python -m hazd.traffic.worker --port 8091 --dir DIR [--host 0.0.0.0]
 
@@ -119,7 +119,7 @@ class Worker:
         kinds = dict.fromkeys(FailureKind, 0)
         if ledger is not None and engine is not None:
             if self.state in ("running", "draining"):
-                with suppress(OSError):  # told to `_flush_and_watch`, which ends the run
+                with suppress(OSError):  # reported to `_flush_and_watch`, which ends the run
                     ledger.flush()
             kinds = dict(zip(FailureKind, ledger.kinds.tolist(), strict=True))
             counts = {
@@ -154,7 +154,7 @@ class Worker:
         }
 
     async def shut_down(self) -> None:
-        """Stop now, let what is in flight end (bounded by the plan's time-out), write everything down."""
+        """Stop now, let what is in flight end (bounded by the plan's timeout), write everything down."""
         if self._engine is not None and self._plan is not None and self.state in ("running", "draining"):
             self._engine.stop(self._clock.now_ns(), "SIGTERM")
             with anyio.move_on_after(self._plan.timeout_s + DRAIN_MARGIN_S):
@@ -225,23 +225,23 @@ async def serve(host: str, port: int, directory: Path) -> None:
                 worker = Worker(directory, tasks)
                 handle = routes(worker)
 
-                async def answer(stream: SocketStream) -> None:
+                async def serve(stream: SocketStream) -> None:
                     await serve_connection(stream, handle)
 
-                tasks.start_soon(listener.serve, answer)
+                tasks.start_soon(listener.serve, serve)
                 log("listening", host=host, port=listener.extra(SocketAttribute.local_port))
                 async for number in signals:
                     log("signal", name=signal.Signals(number).name)
                     break
                 tasks.start_soon(_second_signal, signals, tasks)
                 await worker.shut_down()
-                tasks.cancel_scope.cancel("told to end")
+                tasks.cancel_scope.cancel("asked to end")
     log("ended", state=worker.state)
 
 
 async def _second_signal(signals: Any, tasks: TaskGroup) -> None:
     async for _ in signals:
-        tasks.cancel_scope.cancel("told to end twice")
+        tasks.cancel_scope.cancel("asked to end twice")
         return
 
 

@@ -83,7 +83,6 @@ class OneTrial:
         self.phases: dict[str, int] = {}
         self.flows = FlowWriter(self.folder)
         self.observers = Observers(cluster, self.flows)
-        self.checks: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.owns_namespace = False
         self.suspended_before_ns = suspended_ns()
@@ -114,7 +113,6 @@ class OneTrial:
             "phases": {},
             "workers": [],
             "served": {},
-            "checks": [],
             "notes": [],
             "error": "",
         }
@@ -157,7 +155,6 @@ class OneTrial:
                 served=self.recorder.served if self.recorder else {},
                 watched=self.recorder.watches.account() if self.recorder else {},
                 suspended_ns=suspended_ns() - self.suspended_before_ns,
-                checks=self.checks,
                 notes=self.problems,
                 ended_ns=self.now_ns(),
                 error=failure.message if failure else "",

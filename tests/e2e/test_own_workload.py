@@ -1,4 +1,4 @@
-"""A workload of the user's own in place of the sample app: Python's own web server, slow to start, deaf to SIGTERM."""
+"""The user's own workload in place of the sample app: Python's own web server, slow to start, ignoring SIGTERM."""
 
 from __future__ import annotations
 

@@ -343,7 +343,9 @@ async def test_a_server_that_is_away_is_a_cluster_error(tmp_path: Path) -> None:
     """The context and the address are named."""
     with serve(tmp_path) as (_, kubeconfig):
         pass
-    with pytest.raises(ClusterError, match=r"context fake at http://127.0.0.1:\d+ does not answer: Connection refused"):
+    with pytest.raises(
+        ClusterError, match=r"context fake at http://127.0.0.1:\d+ does not respond: Connection refused"
+    ):
         async with KubeCluster("fake", kubeconfig):
             raise AssertionError("it opened")
 

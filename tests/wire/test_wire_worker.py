@@ -239,7 +239,7 @@ def test_preflight_says_what_it_saw(tmp_path: Path) -> None:
         plan = TrafficPlan(url=url, rate=1.0, streams=streams, preflight_s=1.5)
         remote.client.post("/prepare", content=plan_to_json(plan))
         status = remote.wait(lambda status: status["state"] == "failed")
-        assert "0 of 30 good answers in a row in 1.5 s; last: refused (ECONNREFUSED) in connect" in status["error"]
+        assert "0 of 30 good responses in a row in 1.5 s; last: refused (ECONNREFUSED) in connect" in status["error"]
         with Server(answer_always) as server:
             remote.prepared(replace(plan, url=server.url, preflight_s=20))
 

@@ -33,7 +33,7 @@ def all_checks() -> tuple[Check, ...]:
 
 
 def check_fixes(case: Case) -> list[dict[str, object]]:
-    """One entry per fix that is on and has a check, in the shape of trial.json's `checks`."""
+    """One entry per fix that is on and has a check: its name, whether it is `ok`, and a message."""
     fixes = set(case.meta.get("fixes") or ())
     found: list[dict[str, object]] = []
     for check in all_checks():

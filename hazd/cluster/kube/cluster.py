@@ -1,6 +1,6 @@
-"""The cluster port over any kubeconfig context: its facts, streams, nodes and abilities; objects are kube_objects.py's.
+"""The cluster port over any kubeconfig context: its facts, streams, nodes and abilities; objects are objects.py's.
 
-It must not change anything that it was not told to: no context but the one that is named, no installing of what is
+It must not change anything that it was not asked to: no context but the one that is named, no installing of what is
 missing.
 """
 
@@ -69,7 +69,7 @@ class KubeCluster(KubeObjects):
         return self._info
 
     async def __aenter__(self) -> Self:
-        """Raises ClusterError when the API server does not answer within 10 s."""
+        """Raises ClusterError when the API server does not respond within 10 s."""
         self._open()
         version = (await self._json("GET", "/version", timeout_s=OPEN_S / 2, retry_s=OPEN_S / 2))["gitVersion"]
         note = ""
@@ -106,7 +106,7 @@ class KubeCluster(KubeObjects):
             try:
                 await self._json("GET", METRICS, timeout_s=5, retry_s=0)
             except ClusterError as error:
-                return f"metrics.k8s.io does not answer ({error.message}); install metrics-server"
+                return f"metrics.k8s.io does not respond ({error.message}); install metrics-server"
             return ""
         if need == "vpa":
             try:
@@ -140,16 +140,16 @@ class KubeCluster(KubeObjects):
         """One HTTP request to a pod through the API server's proxy: past every Service rule, bytes both ways.
 
         Limits: the user needs the right to pods/proxy; the API server must reach the pod network; each request costs
-        the API server some milliseconds; text/html answers and Location headers are rewritten by it. timeout_s is
+        the API server some milliseconds; text/html responses and Location headers are rewritten by it. timeout_s is
         the longest silence between two bytes. Never retried: the caller knows whether it may.
         """
         target = Ref(pod.kind, f"{pod.name}:{port}", pod.namespace)
         at = f"{BUILT_IN['Pod'].object_path(target, 'proxy')}/{path.lstrip('/')}"
         send = functools.partial(self._rest.call, method, at, None, body or None, BYTES, timeout_s)
-        answer = await anyio.to_thread.run_sync(send, limiter=self._limiter, abandon_on_cancel=True)
-        if error := proxy_error(answer.status, answer.body, pod.name):
+        response = await anyio.to_thread.run_sync(send, limiter=self._limiter, abandon_on_cancel=True)
+        if error := proxy_error(response.status, response.body, pod.name):
             raise error
-        return answer.status, answer.body
+        return response.status, response.body
 
     # -- nodes -------------------------------------------------------------------------------------------------------
     async def stop_node(self, name: str) -> None:

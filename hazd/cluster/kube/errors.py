@@ -1,6 +1,6 @@
-"""PURE: what an API server's answer means in hazd's words: one line, with the field and the value the server named.
+"""PURE: what an API server's response means in hazd's words: one line, with the field and the value the server named.
 
-Nothing here sends, waits or retries; kube_rest.py does the sending and kube.py decides what is tried again.
+Nothing here sends, waits or retries; rest.py does the sending and objects.py decides what is tried again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LONGEST = 600
 
 
 class Unreachable(ClusterError):
-    """No whole answer came. `sent` says whether the server may have acted on the request all the same."""
+    """No whole response came. `sent` says whether the server may have acted on the request all the same."""
 
     transient = True
 
@@ -28,7 +28,7 @@ class Unreachable(ClusterError):
 
 
 class Refused(ClusterError):
-    """Any other answer that is an error: its HTTP status, and the seconds the server asks to wait, if it does."""
+    """Any other response that is an error: its HTTP status, and the seconds the server asks to wait, if it does."""
 
     def __init__(self, message: str, hint: str, status: int, retry_after_s: float | None) -> None:
         super().__init__(message, hint)
@@ -54,7 +54,7 @@ def one_line(text: str) -> str:
 
 
 def error_of(status: int, body: bytes, what: str, retry_after: str | None = None) -> ClusterError:
-    """The error that an answer with a status of 400 or more stands for. what: the request in words, "get pod/web"."""
+    """The error that a response with a status of 400 or more stands for. what: the request in words, "get pod/web"."""
     found = read_status(body)
     reason = str(found.get("reason") or "")
     text = one_line(str(found.get("message") or "") or body.decode(errors="replace")) or f"HTTP {status}"
@@ -74,7 +74,7 @@ def error_of(status: int, body: bytes, what: str, retry_after: str | None = None
 
 
 def eviction_of(status: int, body: bytes) -> Eviction | None:
-    """The Eviction API's answer; None when the body is another error, such as the server's own overload (also 429)."""
+    """The Eviction API's result; None when the body is another error, such as the server's own overload (also 429)."""
     if status < 300:
         return Eviction(True)
     found = read_status(body)
@@ -86,9 +86,9 @@ def eviction_of(status: int, body: bytes) -> Eviction | None:
 
 
 def proxy_error(status: int, body: bytes, pod: str) -> ClusterError | None:
-    """The error when an answer came from the API server's pod proxy itself; None when it is the pod's own.
+    """The error when a response came from the API server's pod proxy itself; None when it is the pod's own.
 
-    The proxy's answers look like any other: a Status that speaks of the pod (not found, forbidden), or a 503 (with
+    The proxy's responses look like any other: a Status that speaks of the pod (not found, forbidden), or a 503 (with
     some servers a 502 or 500) whose text says that the pod could not be reached.
     """
     if status < 400:

@@ -18,7 +18,7 @@ from hazd.errors import ClusterError
 
 T = TypeVar("T")
 JOIN_S = 8.0
-"""How long leaving waits for the thread: a connect under way may take its whole time-out, reading ends at once."""
+"""How long leaving waits for the thread: a connect under way may take its whole timeout, reading ends at once."""
 
 
 class Feed(Generic[T]):
@@ -56,7 +56,7 @@ class Feed(Generic[T]):
     def _main(self) -> None:
         try:
             self._work(self)
-        except BaseException as error:  # whatever it is must reach the reader, or he waits for ever
+        except BaseException as error:  # whatever it is must reach the reader, which would wait forever
             self._error = error
         finally:
             self._call(self._ended)
@@ -65,7 +65,7 @@ class Feed(Generic[T]):
         assert self._loop is not None
         try:
             self._loop.call_soon_threadsafe(function)
-        except RuntimeError:  # the loop is closed: nobody is left to be told
+        except RuntimeError:  # the loop is closed: nobody waits for it any more
             self.leaving.set()
 
     # -- called in the event loop ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 The kubelet ends a followed log when the container has ended, but so does an API server that lost its kubelet, and the
 two look alike; so after every end the pod is asked how it stands, and the log once more for what may be missing.
-Lines are told apart by the runtime's own nanosecond time stamps. Limit: what a runtime has rotated away is gone.
+Lines are distinguished by the runtime's own nanosecond time stamps. Limit: what a runtime has rotated away is lost.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from hazd.cluster.kinds import BUILT_IN
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of
 from hazd.cluster.kube.feed import Feed
 from hazd.cluster.kube.rest import Rest, Stream
+from hazd.cluster.outage import pause_s
 from hazd.cluster.watch import parse_time_ns
 from hazd.errors import ClusterError, NotFound
 from hazd.model import Manifest, Ref
 
-TRANSIENT = (429, 500, 502, 503, 504)
 FORBIDDEN = 403  # also an API server's first word to anybody after a restart, while its RBAC caches are empty
 NOT_STARTED = 400  # "container ... is waiting to start", "pod ... does not have a host assigned"
-SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.1, 0.8
+LONGEST_WAIT_S = 0.8
 OVERLAP_NS = 1_000_000_000  # lines of two output streams may come a little out of order
 
 
@@ -42,7 +42,7 @@ class Follower:
         self._newest_ns: int | None = None
         self._recent: deque[tuple[int, bytes]] = deque()
         self._cut = ""
-        self._wait_s = SHORTEST_WAIT_S
+        self._tries = 0
 
     def stop(self) -> None:
         self._stopped.set()
@@ -59,16 +59,16 @@ class Follower:
             progress = self._read(feed, follow=True)
             if self._stopped.is_set() or (progress != "waiting" and self._ended(feed)):
                 break
-            self._stopped.wait(self._wait_s)
-            self._wait_s = min(self._wait_s * 1.5, LONGEST_WAIT_S)
+            self._tries += 1
+            self._stopped.wait(pause_s(self._tries, LONGEST_WAIT_S))
         if self._cut and not self._stopped.is_set():
             raise ClusterError(f"the log of {self._pod} was cut off, its last lines may be missing: {self._cut}")
 
     def _get_pod(self) -> Manifest:
-        answer = self._rest.call("GET", self._path)
-        if answer.status >= 400:
-            raise error_of(answer.status, answer.body, f"get {self._pod}", answer.headers.get("retry-after"))
-        return answer.json()
+        response = self._rest.call("GET", self._path)
+        if response.status >= 400:
+            raise error_of(response.status, response.body, f"get {self._pod}", response.headers.get("retry-after"))
+        return response.json()
 
     def _choose(self, pod: Manifest) -> None:
         """The first container when none is named, as kubectl does."""
@@ -79,7 +79,7 @@ class Follower:
             raise NotFound(f"{self._pod} has no container {self._container!r}", f"it has: {', '.join(known)}")
 
     def _read(self, feed: Feed[str], follow: bool) -> str:
-        """One stream to its end: "ended", "broken", "waiting" (not started yet) or "gone" (404).
+        """One stream to its end: "ended", "broken", "waiting" (not started yet) or "not found" (404).
 
         A 404 may also be a kubelet's that has not heard of its new pod yet, so only the API server's word on the pod
         itself ends the following.
@@ -101,7 +101,7 @@ class Follower:
                 else:
                     self._take(feed, line)
         except NotFound:
-            return "gone"
+            return "not found"
         except Unreachable as error:
             self._cut = error.message
             return "broken"
@@ -109,7 +109,7 @@ class Follower:
             if error.status == NOT_STARTED:
                 return "waiting"
             allowed_before = error.status == FORBIDDEN and self._newest_ns is not None
-            if error.status not in TRANSIENT and not allowed_before:
+            if not error.transient and not allowed_before:
                 raise
             self._cut = error.message
             return "broken"
@@ -121,7 +121,7 @@ class Follower:
         at_ns = parse_time_ns(stamp.decode(errors="replace"))
         if at_ns is None:  # not the container's: the kubelet's own words, such as "unable to retrieve container logs"
             return
-        self._wait_s = SHORTEST_WAIT_S
+        self._tries = 0
         self._newest_ns = max(at_ns, self._newest_ns or 0)
         self._recent.append((at_ns, line))
         oldest_ns = (self._newest_ns - OVERLAP_NS) // 1_000_000_000 * 1_000_000_000
@@ -142,7 +142,7 @@ class Follower:
             return True
         if not is_over(pod, self._container):
             return False
-        return self._read(feed, follow=False) in ("ended", "gone")
+        return self._read(feed, follow=False) in ("ended", "not found")
 
 
 def is_over(pod: Mapping[str, Any], container: str) -> bool:

@@ -1,7 +1,7 @@
 """kubectl's verbs on objects, by REST and plain dicts, and what of it is tried again when the wire fails.
 
 Only calls that may be sent twice without harm are repeated, and those that certainly never arrived. It knows no
-models, no scenario and no kind of cluster; streams and nodes are kube.py's.
+models, no scenario and no kind of cluster; streams and nodes are cluster.py's.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import anyio.to_thread
 from hazd.cluster.kinds import BUILT_IN, Resource, group_path
 from hazd.cluster.kube.discovery import find_resource, preferred_versions
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of, eviction_of
-from hazd.cluster.kube.rest import JSON, MERGE_PATCH, POOL, Answer, Rest
-from hazd.cluster.outage import Silence
+from hazd.cluster.kube.rest import JSON, MERGE_PATCH, POOL, Response, Rest
+from hazd.cluster.outage import Silence, pause_s
 from hazd.cluster.port import Eviction
 from hazd.errors import ClusterError, Conflict, NotFound
 from hazd.model import Manifest, Ref
 
 T = TypeVar("T")
 RETRY_S = 15.0
-PAUSES_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+CONFLICT_TRIES = 5
 ACCOUNT_S = 10.0
 
 
@@ -97,7 +97,7 @@ class KubeObjects:
         )
         lost = False
 
-        def noted() -> Answer:
+        def noted() -> Response:
             nonlocal lost
             try:
                 return send()
@@ -108,11 +108,11 @@ class KubeObjects:
         try:
             await self._retried(noted, safe=True)
         except NotFound:
-            return lost  # an earlier try may have done it, its answer having been lost
+            return lost  # an earlier try may have done it, its response having been lost
         return True
 
     async def evict(self, pod: Ref, grace_s: int | None = None) -> Eviction:
-        """POST policy/v1 Eviction. Raises NotFound; a budget that says no is an answer, not an error."""
+        """POST policy/v1 Eviction. Raises NotFound; a budget that says no is a result, not an error."""
         meta = {"name": pod.name, "namespace": pod.namespace}
         body: dict[str, Any] = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta}
         if grace_s is not None:
@@ -120,10 +120,10 @@ class KubeObjects:
         path = BUILT_IN["Pod"].object_path(pod, "eviction")
 
         def send() -> Eviction:
-            answer = self._rest.call("POST", path, body=json.dumps(body).encode())
-            found = eviction_of(answer.status, answer.body)
+            response = self._rest.call("POST", path, body=json.dumps(body).encode())
+            found = eviction_of(response.status, response.body)
             if found is None:
-                raise error_of(answer.status, answer.body, f"evict {pod}", answer.headers.get("retry-after"))
+                raise error_of(response.status, response.body, f"evict {pod}", response.headers.get("retry-after"))
             return found
 
         return await self._retried(send, safe=False)
@@ -166,8 +166,8 @@ class KubeObjects:
         """One call with its retries; safe: it may be sent twice (default: everything but POST)."""
         send = self._sender(method, path, query, body=body, content_type=content_type, what=what, timeout_s=timeout_s)
         may_repeat = method != "POST" if safe is None else safe
-        answer = await self._retried(send, safe=may_repeat, reads=method == "GET", limit_s=retry_s)
-        return answer.json()
+        response = await self._retried(send, safe=may_repeat, reads=method == "GET", limit_s=retry_s)
+        return response.json()
 
     def _sender(
         self,
@@ -179,15 +179,15 @@ class KubeObjects:
         content_type: str = JSON,
         what: str = "",
         timeout_s: float = 10.0,
-    ) -> Callable[[], Answer]:
-        """One try of a call, to be made in a thread; it raises what the answer means."""
+    ) -> Callable[[], Response]:
+        """One try of a call, to be made in a thread; it raises what the response means."""
 
-        def send() -> Answer:
-            answer = self._rest.call(method, path, query, body, content_type, timeout_s)
-            if answer.status >= 400:
-                words, retry_after = what or f"{method} {path}", answer.headers.get("retry-after")
-                raise error_of(answer.status, answer.body, words, retry_after)
-            return answer
+        def send() -> Response:
+            response = self._rest.call(method, path, query, body, content_type, timeout_s)
+            if response.status >= 400:
+                words, retry_after = what or f"{method} {path}", response.headers.get("retry-after")
+                raise error_of(response.status, response.body, words, retry_after)
+            return response
 
         return send
 
@@ -195,15 +195,15 @@ class KubeObjects:
         """Call send() in a thread until it succeeds or fails for good; limit_s bounds when the last try may begin.
 
         Tried again: what never reached the server and what the server turned away unread (429, and 403 from one that
-        was away just now), always; lost answers, 5xx and a merge that lost a race, only when safe. A change under way
+        was away just now), always; lost responses, 5xx and a merge that lost a race, only when safe. A change under way
         is never abandoned by cancellation, because what undoes it might overtake it.
         """
         deadline = anyio.current_time() + limit_s
         tries = 0
         silence = Silence()
         while True:
-            pause_s = PAUSES_S[min(tries, len(PAUSES_S) - 1)]
             tries += 1
+            wait_s = pause_s(tries)
             try:
                 return await anyio.to_thread.run_sync(send, limiter=self._limiter, abandon_on_cancel=reads)
             except Unreachable as error:
@@ -213,14 +213,14 @@ class KubeObjects:
             except Refused as error:
                 again = error.status == 429 or (safe and error.status >= 500)
                 again = again or (error.status == 403 and silence.explains(error))
-                pause_s = max(pause_s, min(error.retry_after_s or 0.0, 5.0))
+                wait_s = max(wait_s, min(error.retry_after_s or 0.0, 5.0))
                 failed = error
             except Conflict as error:
-                again = safe and tries < len(PAUSES_S)
+                again = safe and tries < CONFLICT_TRIES
                 failed = error
-            if not again or anyio.current_time() + pause_s > deadline:
+            if not again or anyio.current_time() + wait_s > deadline:
                 raise failed
-            await anyio.sleep(pause_s)
+            await anyio.sleep(wait_s)
 
 
 __all__ = ["KubeObjects"]

@@ -31,8 +31,8 @@ POOL = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole answer. `headers` has lower-case names."""
+class Response:
+    """A whole response. `headers` has lower-case names."""
 
     status: int
     headers: Mapping[str, str]
@@ -108,7 +108,7 @@ class Rest:
         self._pool.clear()
 
     def headers(self, content_type: str = "") -> dict[str, str]:
-        """With credentials that are fresh: a token or an exec plug-in's answer is renewed by the package's own hook."""
+        """With credentials that are fresh: a token or an exec plug-in's result is renewed by the package's own hook."""
         made = {"Accept": "application/json, */*", "User-Agent": f"hazd/{__version__}"}
         for setting in self._configuration.auth_settings().values():
             if setting["in"] == "header" and setting["value"]:
@@ -125,18 +125,18 @@ class Rest:
         body: bytes | None = None,
         content_type: str = JSON,
         timeout_s: float = 10.0,
-    ) -> Answer:
-        """One request, one whole answer, whatever its status. Raises Unreachable. timeout_s: between two bytes."""
+    ) -> Response:
+        """One request, one whole response, whatever its status. Raises Unreachable. timeout_s: between two bytes."""
         headers = self.headers(content_type if body is not None else "")
         timeout = urllib3.Timeout(connect=min(CONNECT_S, timeout_s), read=timeout_s)
         url = self.url(path, query)
         try:
-            answer = self._pool.request(
+            response = self._pool.request(
                 method, url, body=body, headers=headers, timeout=timeout, retries=False, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
             raise self.unreachable(error) from error
-        return Answer(answer.status, {key.lower(): value for key, value in answer.headers.items()}, answer.data)
+        return Response(response.status, {key.lower(): value for key, value in response.headers.items()}, response.data)
 
     def url(self, path: str, query: Mapping[str, object] | None) -> str:
         pairs = [(key, str(value)) for key, value in (query or {}).items() if value not in (None, "")]
@@ -151,9 +151,9 @@ class Rest:
             cause = cause.__cause__ or cause.__context__
         what = one_line(getattr(cause, "strerror", None) or str(cause or error))
         if isinstance(error, urllib3.exceptions.TimeoutError) and not no_connection:
-            what = "time-out"
+            what = "timeout"
         return Unreachable(
-            f"the API server of context {self.context} at {self.server} does not answer: {what}",
+            f"the API server of context {self.context} at {self.server} does not respond: {what}",
             "is the cluster running? `kubectl cluster-info` with the same context",
             sent=not not_sent,
         )
@@ -163,7 +163,7 @@ class Rest:
 
 
 class Stream:
-    """One long answer, read in one thread and closed from any: close() wakes a reader that waits in the kernel.
+    """One long response, read in one thread and closed from any: close() wakes a reader that waits in the kernel.
 
     It has a connection of its own, so closing its socket can harm nobody else's request.
     """
@@ -253,4 +253,4 @@ def _shut(sock: socket.socket) -> None:
         return
 
 
-__all__ = ["BYTES", "JSON", "MERGE_PATCH", "Answer", "Rest", "Stream", "read_config"]
+__all__ = ["BYTES", "JSON", "MERGE_PATCH", "Response", "Rest", "Stream", "read_config"]

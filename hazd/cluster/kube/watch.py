@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import Any
 
 from hazd.clock import unix_ns
@@ -15,17 +16,17 @@ from hazd.cluster.kinds import Resource
 from hazd.cluster.kube.errors import Refused, Unreachable, error_of
 from hazd.cluster.kube.feed import Feed
 from hazd.cluster.kube.rest import Rest, Stream
+from hazd.cluster.outage import Silence, pause_s
 from hazd.cluster.watch import ADDED, DELETED, MODIFIED, difference, gap_event, watch_event
+from hazd.errors import ClusterError
 from hazd.model import Event, Manifest, Ref
 
 SERVER_SIDE_S = 290  # the server ends the stream after this, in an orderly way
-SILENT_S = 100.0  # bookmarks come about once a minute; a stream silent for longer is opened anew
+SILENT_S = 100.0  # bookmarks come about once a minute; a stream silent for longer is reopened
 GAP_NS = 1_000_000_000
 RETELL_NS = 10_000_000_000
-BACKOFF_S = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+LONGEST_PAUSE_S = 0.8
 GONE = 410  # the resourceVersion to resume from is too old: only a new listing helps
-TRANSIENT = (0, 429, 500, 502, 503, 504)
-FORBIDDEN, DENIALS = 403, 20  # an API server that has just come back denies what its caches do not know yet
 
 
 class Watcher:
@@ -42,7 +43,7 @@ class Watcher:
         self._stopped = threading.Event()
         self._down_since_ns: int | None = None
         self._failures = 0
-        self._denials_left = 0
+        self._silence = Silence(now=time.monotonic)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -63,35 +64,32 @@ class Watcher:
                     self._list_again(feed)
             except (Unreachable, Refused, ValueError, KeyError) as error:
                 self._mark_down()
-                status = error.status if isinstance(error, Refused) else 0
-                if status == GONE:
+                if isinstance(error, Refused) and error.status == GONE:
                     self._version = ""
-                elif status in TRANSIENT:
-                    self._denials_left = DENIALS
-                elif status != FORBIDDEN or not self._denials_left:
+                elif isinstance(error, ClusterError) and not self._silence.explains(error):
                     raise
-                else:
-                    self._denials_left -= 1
                 self._tell_long_gap(feed, str(error.args[0]))
             # A stream that lasted is opened again at once; one that did not must not be asked for in a tight loop.
             self._failures = 0 if unix_ns() - begun_ns > GAP_NS else self._failures + 1
-            self._stopped.wait(BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)])
+            self._stopped.wait(pause_s(self._failures, LONGEST_PAUSE_S))
 
     def _list(self) -> list[Manifest]:
-        answer = self._rest.call("GET", self._path, timeout_s=30)
-        if answer.status >= 400:
-            raise error_of(answer.status, answer.body, f"list {self._resource.kind}", answer.headers.get("retry-after"))
-        found = answer.json()
+        response = self._rest.call("GET", self._path, timeout_s=30)
+        if response.status >= 400:
+            raise error_of(
+                response.status, response.body, f"list {self._resource.kind}", response.headers.get("retry-after")
+            )
+        found = response.json()
         self._version = str(found["metadata"]["resourceVersion"])
         known = {"kind": self._resource.kind, "apiVersion": self._resource.api_version}
         return [{**item, **known} for item in found.get("items") or ()]
 
     def _list_again(self, feed: Feed[Event]) -> None:
-        """After 410: what happened in between is told by the difference, behind a GAP that says what it is."""
+        """After 410: what happened in between follows from the difference, after a GAP that says so."""
         listed = self._list()
         now_ns = unix_ns()
         since_ns = self._down_since_ns or now_ns
-        feed.put(self._gap(since_ns, now_ns, "the resourceVersion was too old (HTTP 410); listed anew"))
+        feed.put(self._gap(since_ns, now_ns, "the resourceVersion was too old (HTTP 410); listed again"))
         self._down_since_ns = None
         for event in difference(self._known, listed, now_ns):
             self._tell(feed, event)
@@ -143,7 +141,7 @@ class Watcher:
             feed.put(self._gap(since_ns, now_ns, "the stream was down; what happened meanwhile comes late"))
 
     def _tell_long_gap(self, feed: Feed[Event], why: str) -> None:
-        """A gap that lasts is told in pieces, so that a run that ends within it has it in its journal."""
+        """A gap that lasts is reported in pieces, so that a run that ends within it has it in its journal."""
         since_ns, now_ns = self._down_since_ns, unix_ns()
         if since_ns is not None and now_ns - since_ns > RETELL_NS:
             feed.put(self._gap(since_ns, now_ns, f"still down: {why}"))

@@ -1,4 +1,4 @@
-"""Share of the answers per pod over time, one panel a trial: whether new pods get their part of the traffic.
+"""Share of the responses per pod over time, one panel a trial: whether new pods get their part of the traffic.
 
 Drawn for trials with kept connections in which pods were added beside old ones that stayed: a scale-out.
 """
@@ -82,7 +82,7 @@ def _panel(axes: Axes, result: TrialResult, skew: Skew) -> None:
         base = base + share
     axes.set_ylim(0, 100)
     axes.set_xlim(edges[0], edges[-1])
-    axes.set_ylabel("share of answers, %", color=INK, fontsize=10)
+    axes.set_ylabel("share of responses, %", color=INK, fontsize=10)
     axes.axvline(0, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
     fixes = fix_words(result.fixes, result.meta.get("applied")) or "no fix"
     axes.set_title(f"{result.scenario}, {fixes}", loc="left", fontsize=11, color=INK)

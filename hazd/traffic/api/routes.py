@@ -48,7 +48,7 @@ def routes(worker: Controlled) -> Handler:
             return json_reply(400, {"error": str(error)})
         except WrongState as error:
             return json_reply(409, {"error": str(error)})
-        except Exception as error:  # a call that cannot be answered must not end the run
+        except Exception as error:  # a call that cannot be served must not end the run
             return json_reply(500, {"error": f"{type(error).__name__}: {error}"})
 
     return handle

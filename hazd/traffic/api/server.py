@@ -45,7 +45,7 @@ def json_reply(status: int, value: Any) -> Reply:
 
 
 async def serve_connection(stream: SocketStream, handle: Handler) -> None:
-    """Answers calls on one connection until either side closes it."""
+    """Serves calls on one connection until either side closes it."""
     connection = h11.Connection(h11.SERVER)
     async with stream:
         try:
@@ -63,7 +63,7 @@ async def serve_connection(stream: SocketStream, handle: Handler) -> None:
                 with anyio.move_on_after(1):
                     await _write(stream, connection, json_reply(error.error_status_hint, {"error": str(error)}))
         except (anyio.BrokenResourceError, anyio.ClosedResourceError, TimeoutError):
-            return  # the caller has gone; it will call again
+            return  # the caller closed the connection; it will call again
 
 
 async def _read_call(stream: SocketStream, connection: h11.Connection) -> Call | Reply | None:

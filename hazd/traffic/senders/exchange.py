@@ -1,4 +1,4 @@
-"""HTTP/1.1 requests of one stream over its wires: which connection, write, read the answer, keep or close. On anyio.
+"""HTTP/1.1 requests of one stream over its wires: which connection, write, read the response, keep or close. On anyio.
 
 Knows no client library, so that the file that wraps it for one stays small. Never retries.
 """
@@ -11,9 +11,9 @@ from collections.abc import Callable
 from itertools import count
 
 from hazd.model import Phase, Stream
-from hazd.traffic.answer import Answer
 from hazd.traffic.classify import PeerClosed
 from hazd.traffic.clock import Clock
+from hazd.traffic.response import Response
 from hazd.traffic.senders.pool import Pool
 from hazd.traffic.senders.source_ports import SourcePorts
 from hazd.traffic.senders.target import Target
@@ -42,10 +42,10 @@ class Exchange:
         self._numbers = numbers
         self._lingering: deque[Wire] = deque()
 
-    async def request(self, method: str, make_bytes: Callable[[bool], bytes], trace: Trace) -> Answer:
-        """A whole answer, body kept. make_bytes(last) gives the request; last adds `Connection: close`.
+    async def request(self, method: str, make_bytes: Callable[[bool], bytes], trace: Trace) -> Response:
+        """A whole response, body kept. make_bytes(last) gives the request; last adds `Connection: close`.
 
-        Raises OSError, PeerClosed, BadAnswer or ssl.SSLError; trace says how far it came.
+        Raises OSError, PeerClosed, BadResponse or ssl.SSLError; trace says how far it came.
         """
         wire: Wire | None = None
         try:
@@ -69,16 +69,16 @@ class Exchange:
             if data:
                 await wire.send(data)
             trace.phase = Phase.WAIT
-            answer = await self._read(wire, method, trace)
+            response = await self._read(wire, method, trace)
         except BaseException:
             self._pool.lost(wire)
             raise
-        if answer.close or last:
+        if response.close or last:
             self._pool.left(wire)
             self._let_linger(wire)
         else:
             self._pool.give_back(wire)
-        return answer
+        return response
 
     async def _open(self, wire: Wire, trace: Trace, data: bytes) -> int:
         """How much of the request could be written while connecting."""
@@ -86,7 +86,7 @@ class Exchange:
         try:
             written = await wire.connect(target.address, self._ports, trace, b"" if target.tls else data)
         except (ConnectionResetError, BrokenPipeError):
-            # RST in answer to a SYN gives ECONNREFUSED: this connection stood, and was reset before we wrote.
+            # RST in response to a SYN gives ECONNREFUSED: this connection stood, and was reset before we wrote.
             trace.connected_ns, trace.phase = self._now_ns(), Phase.SEND
             raise
         trace.connected_ns = self._now_ns()
@@ -95,26 +95,26 @@ class Exchange:
             await wire.start_tls(target.tls, target.server_name)
         return written
 
-    async def _read(self, wire: Wire, method: str, trace: Trace) -> Answer:
-        answer = Answer(method, keep=True)
+    async def _read(self, wire: Wire, method: str, trace: Trace) -> Response:
+        response = Response(method, keep=True)
         done = False
         while not done:
             try:
                 data = await wire.receive()
             except PeerClosed:
-                if not answer.feed_eof():
+                if not response.feed_eof():
                     raise
                 break
             if not trace.first_byte_ns:
                 trace.first_byte_ns = self._now_ns()
             try:
-                done = answer.feed(data)
+                done = response.feed(data)
             finally:
-                if answer.head_done:
+                if response.head_done:
                     trace.phase = Phase.RECEIVE
-                    trace.status, trace.pod, trace.served = answer.status, answer.pod, answer.served
+                    trace.status, trace.pod, trace.served = response.status, response.pod, response.served
         trace.done_ns = self._now_ns()
-        return answer
+        return response
 
     def _let_linger(self, wire: Wire) -> None:
         """Leave it to the server to close first, which keeps TIME_WAIT off our ports; after a moment we do."""

@@ -16,8 +16,8 @@ from typing import Self
 import anyio
 
 from hazd.model import FailureKind, Phase, TrafficPlan
-from hazd.traffic.answer import Answer, Known
 from hazd.traffic.clock import Clock
+from hazd.traffic.response import Known, Response
 from hazd.traffic.senders.fast_connection import IDLE, LINGERING, FastConnection, Lane
 from hazd.traffic.senders.pool import Pool
 from hazd.traffic.senders.port import Sink
@@ -27,7 +27,7 @@ from hazd.traffic.senders.target import find_targets
 
 NS = 1_000_000_000
 SWEEP_NS = NS // 100
-"""How precisely time-outs are seen."""
+"""How precisely timeouts are seen."""
 LINGER_NS = NS // 50
 """How long a finished connection is left to the server to close first: that keeps TIME_WAIT off our ports."""
 MAX_EVENTS = 256
@@ -119,7 +119,7 @@ class FastSender:
         if self._spare:
             connection = self._spare.pop()
         else:
-            connection = FastConnection(self, Answer(self._plan.method, known=self._known))
+            connection = FastConnection(self, Response(self._plan.method, known=self._known))
         self._busy[connection] = None
         connection.begin(lane, self._numbers, seq, due_ns, self.now_ns())
 
@@ -151,7 +151,7 @@ class FastSender:
                 sock.close()
 
     def _sweep(self) -> None:
-        """Time-outs and lingering connections; comes again when the oldest of them is due, not more often."""
+        """Timeouts and lingering connections; comes again when the oldest of them is due, not more often."""
         now_ns = self.now_ns()
         next_ns = now_ns + min(NS // 10, self._timeout_ns)
         sent_before = now_ns - self._timeout_ns
@@ -189,24 +189,24 @@ class FastSender:
                 connection.sock.close()
             else:
                 self._unclosed.append(connection.sock)
-        connection.answer.clear()
+        connection.response.clear()
         if len(self._spare) < MAX_SPARE:
             self._spare.append(connection)
 
     def answered(self, connection: FastConnection, done_ns: int, ended: bool) -> None:
-        answer, lane, sink = connection.answer, connection.lane, self._sink
-        status, served = answer.status, answer.served
-        pod = sink.pod_number(answer.pod) if answer.pod else 0
+        response, lane, sink = connection.response, connection.lane, self._sink
+        status, served = response.status, response.served
+        pod = sink.pod_number(response.pod) if response.pod else 0
         kind = _OK if status in self._expect else _BAD_STATUS
         reused, port, number = connection.reused, connection.local_port, connection.number
         seq, due_ns, sent_ns = connection.seq, connection.due_ns, connection.sent_ns
         connected_ns, first_byte_ns = connection.connected_ns, connection.first_byte_ns
         del self._busy[connection]
         # First the connection, then the record: whoever takes it may send at once, on this very connection.
-        if not (connection.last or answer.close):
+        if not (connection.last or response.close):
             connection.state = IDLE
             connection.stale = ended
-            answer.clear()
+            response.clear()
             lane.pool.give_back(connection)
         elif ended:
             self._lost(connection)
@@ -225,11 +225,11 @@ class FastSender:
 
     def failed(self, connection: FastConnection, kind: FailureKind, phase: Phase, errno: int) -> None:
         now_ns = self.now_ns()
-        answer = connection.answer
+        response = connection.response
         record = (
-            connection.seq, connection.lane.stream, connection.reused, kind, phase, answer.status, errno,
-            self._sink.pod_number(answer.pod), connection.local_port, connection.due_ns, connection.sent_ns,
-            connection.connected_ns, connection.first_byte_ns, now_ns, answer.served, connection.number,
+            connection.seq, connection.lane.stream, connection.reused, kind, phase, response.status, errno,
+            self._sink.pod_number(response.pod), connection.local_port, connection.due_ns, connection.sent_ns,
+            connection.connected_ns, connection.first_byte_ns, now_ns, response.served, connection.number,
         )  # fmt: skip
         del self._busy[connection]
         if kind in (FailureKind.TIMEOUT, FailureKind.NO_ROUTE):

@@ -1,6 +1,6 @@
 """One connection of the fast sender as a state machine: kernel events in, one record out. No tasks, no futures.
 
-Edge-triggered epoll: every event is taken to its end (EAGAIN or a decision), because it is told only once. The hub (the
+Edge-triggered epoll: every event is taken to its end (EAGAIN or a decision): it is reported only once. The hub (the
 sender) owns the epoll set, the clock and the pools.
 """
 
@@ -14,8 +14,8 @@ from errno import ECONNRESET, EINPROGRESS, EPIPE
 from typing import Protocol
 
 from hazd.model import FailureKind, Phase
-from hazd.traffic.answer import Answer
 from hazd.traffic.classify import PeerClosed, classify, classify_errno
+from hazd.traffic.response import Response
 from hazd.traffic.senders.dial import Address, dial
 from hazd.traffic.senders.pool import Pool
 from hazd.traffic.senders.source_ports import SourcePorts
@@ -23,7 +23,7 @@ from hazd.traffic.tls import TlsCodec
 
 CHUNK = 65_536
 FIRST_CHUNK = 4096
-"""Most answers fit; a smaller buffer costs less to make."""
+"""Most responses fit; a smaller buffer costs less to make."""
 EVENTS_WRITTEN = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 EVENTS = EVENTS_WRITTEN | select.EPOLLOUT
 ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -65,7 +65,7 @@ class Hub(Protocol):
     def forget(self, connection: FastConnection) -> None: ...
 
     def answered(self, connection: FastConnection, done_ns: int, ended: bool) -> None:
-        """A whole answer; `ended`: the peer has closed already."""
+        """A whole response; `ended`: the peer has closed already."""
         ...
 
     def failed(self, connection: FastConnection, kind: FailureKind, phase: Phase, errno: int) -> None: ...
@@ -75,15 +75,33 @@ class FastConnection:
     """seq, due_ns, sent_ns, ... belong to the request it carries, or carried last. Objects are used again (`begin`)."""
 
     __slots__ = (
-        "answer", "connected_ns", "due_ns", "fd", "first_byte_ns", "hub", "lane", "last", "local_port", "number",
-        "opened_ns", "out", "reused", "sent_ns", "seq", "sock", "stale", "state", "tls", "uses",
+        "connected_ns",
+        "due_ns",
+        "fd",
+        "first_byte_ns",
+        "hub",
+        "lane",
+        "last",
+        "local_port",
+        "number",
+        "opened_ns",
+        "out",
+        "response",
+        "reused",
+        "sent_ns",
+        "seq",
+        "sock",
+        "stale",
+        "state",
+        "tls",
+        "uses",
     )  # fmt: skip
 
     sock: socket.SocketType
 
-    def __init__(self, hub: Hub, answer: Answer) -> None:
+    def __init__(self, hub: Hub, response: Response) -> None:
         self.hub = hub
-        self.answer = answer
+        self.response = response
 
     def begin(self, lane: Lane, number: int, seq: int, due_ns: int, now_ns: int) -> None:
         """Open the connection, then send its first request."""
@@ -139,7 +157,7 @@ class FastConnection:
     def _broken(self, errno: int) -> None:
         """An error of the connect, or one found right after it.
 
-        RST in answer to a SYN gives ECONNREFUSED; with any other reset the connection stood, and broke before we wrote.
+        RST in response to a SYN gives ECONNREFUSED; with any other reset it was established, and broke before we wrote.
         """
         phase = Phase.CONNECT
         if errno in (ECONNRESET, EPIPE):
@@ -162,7 +180,7 @@ class FastConnection:
     @property
     def phase(self) -> Phase:
         if self.state == READING:
-            return Phase.RECEIVE if self.answer.head_done else Phase.WAIT
+            return Phase.RECEIVE if self.response.head_done else Phase.WAIT
         return {CONNECTING: Phase.CONNECT, HANDSHAKE: Phase.TLS}.get(self.state, Phase.SEND)
 
     def step(self, events: int) -> None:
@@ -267,11 +285,11 @@ class FastConnection:
                 now_ns = hub.now_ns()
                 if not self.first_byte_ns:
                     self.first_byte_ns = now_ns
-                if self.answer.feed(data):
+                if self.response.feed(data):
                     hub.answered(self, now_ns, ended or events & ENDED != 0)
                     return
             if ended:
-                if not self.answer.feed_eof():
+                if not self.response.feed_eof():
                     raise PeerClosed("the peer closed the connection")
                 hub.answered(self, hub.now_ns(), True)
                 return
@@ -282,7 +300,7 @@ class FastConnection:
         self.hub.failed(self, kind, phase, errno)
 
     def usable(self) -> bool:
-        """Whether nothing has come since the last answer: what came has been reported as an event."""
+        """Whether nothing has come since the last response: what came has been reported as an event."""
         return not self.stale
 
     def _nothing_came(self) -> bool:

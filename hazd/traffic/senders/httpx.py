@@ -20,9 +20,9 @@ import anyio
 import httpx
 
 from hazd.model import Connection, FailureKind, Phase, Stream, TrafficPlan
-from hazd.traffic.answer import header_list
 from hazd.traffic.classify import PeerClosed, classify, classify_status
 from hazd.traffic.clock import Clock
+from hazd.traffic.response import header_list
 from hazd.traffic.senders.exchange import Exchange
 from hazd.traffic.senders.port import Sink
 from hazd.traffic.senders.source_ports import SourcePorts
@@ -63,13 +63,13 @@ class WireTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         trace = _trace.get()
         try:
-            answer = await self._exchange.request(request.method, partial(_request_bytes, request), trace)
+            response = await self._exchange.request(request.method, partial(_request_bytes, request), trace)
         except PeerClosed as error:
             raise httpx.RemoteProtocolError(str(error), request=request) from error
         except OSError as error:
             kind = _ERRORS.get(trace.phase, httpx.ReadError)
             raise kind(str(error), request=request) from error
-        return httpx.Response(answer.status, headers=header_list(answer.head), stream=_Body(answer.body))
+        return httpx.Response(response.status, headers=header_list(response.head), stream=_Body(response.body))
 
     async def aclose(self) -> None:
         self._exchange.close()
@@ -196,7 +196,7 @@ _PHASES = {
 
 
 class _Client(httpx.AsyncClient):
-    """Keeps no cookies: every request of a plan is the same, whatever earlier answers said."""
+    """Keeps no cookies: every request of a plan is the same, whatever earlier responses said."""
 
     _none = _NoCookies()
 

@@ -23,7 +23,7 @@ class Pooled(Protocol):
     opened_ns: int
 
     def usable(self) -> bool:
-        """Nothing has come on it since the last answer: neither bytes nor an end nor an error."""
+        """Nothing has come on it since the last response: neither bytes nor an end nor an error."""
         ...
 
     def close(self) -> None: ...
@@ -49,7 +49,7 @@ class Pool(Generic[C]):
     def take(self) -> C | None:
         """A kept connection, or None: open a new one. The pool is filled before any connection is used twice.
 
-        When every connection is busy a new one is opened beyond the size, because a slow answer must not delay the
+        When every connection is busy a new one is opened beyond the size, because a slow response must not delay the
         next request; it is closed again when it comes back.
         """
         if self._open < self._size or not self._idle:
@@ -73,7 +73,7 @@ class Pool(Generic[C]):
         return bool(self.recycle_ns) and now_ns - connection.opened_ns >= self.recycle_ns
 
     def give_back(self, connection: C) -> None:
-        """After a whole answer that leaves the connection open.
+        """After a whole response that leaves the connection open.
 
         One opened beyond the size never takes the place of one that is kept: a burst would otherwise renew the pool
         bit by bit, and connections that are said to persist would find their way to new pods after all.

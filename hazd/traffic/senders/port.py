@@ -1,6 +1,6 @@
 """What engine and senders agree on: start a request now, write exactly one record of it, never again.
 
-A sender owns its connections and its time-outs; it knows nothing of schedules. It must never retry: a client that
+A sender owns its connections and its timeouts; it knows nothing of schedules. It must never retry: a client that
 quietly sends again hides the very failures hazd is for.
 """
 

@@ -107,7 +107,7 @@ class Wire:
         raise PeerClosed("the peer closed the connection")
 
     def usable(self) -> bool:
-        """Whether nothing came since the last answer. TLS may have left tickets to read, so those are read."""
+        """Whether nothing came since the last response. TLS may have left tickets to read, so those are read."""
         while True:
             try:
                 data = self._socket.recv(CHUNK)

@@ -66,7 +66,7 @@ def test_the_view_shows_counts_pods_and_the_rollout() -> None:
 
     state = State()
     state.take(Progress("trial", {"name": "x", "scenario": "rollout", "fixes": [], "index": 1, "of": 2}), 1.0)
-    state.take(counts(700, 47, bins=[[0.0, 100, 0], [0.5, 80, 20]], not_sent=3, rate=200), 2.0)
+    state.take(counts(700, 47, not_sent=3, rate=200), 2.0)
     state.take(Progress("pods", {"ready": 4, "starting": 1, "terminating": 2}), 2.0)
     state.take(Progress("rollout", {"updated": 3, "available": 4, "desired": 4}), 2.0)
     state.take(Progress("step", {"text": "disruption: rollout"}), 2.0)

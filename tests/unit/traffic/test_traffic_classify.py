@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from hazd.model import FailureKind, Phase
-from hazd.traffic.classify import BadAnswer, PeerClosed, classify, classify_errno, classify_status, find_errno
+from hazd.traffic.classify import BadResponse, PeerClosed, classify, classify_errno, classify_status, find_errno
 
 K, P = FailureKind, Phase
 
@@ -63,7 +63,7 @@ def test_errno(number: int, phase: Phase, kind: FailureKind, implicit: bool) -> 
         (PeerClosed(), K.EOF),
         (raised(RuntimeError(), EOFError()), K.EOF),
         (ssl.SSLEOFError(8, "eof"), K.EOF),
-        (BadAnswer("x"), K.OTHER),
+        (BadResponse("x"), K.OTHER),
         (ssl.SSLCertVerificationError(1, "no"), K.OTHER),
         (socket.gaierror(-2, "unknown"), K.OTHER),
         (ValueError("connection refused"), K.OTHER),

@@ -1,4 +1,4 @@
-"""The parser gives the same result however the bytes are cut, and never takes a broken answer for a whole one."""
+"""The parser gives the same result however the bytes are cut, and never takes a broken response for a whole one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hazd.traffic.answer import MAX_KNOWN, Answer, Known, header_list
-from hazd.traffic.classify import BadAnswer
+from hazd.traffic.classify import BadResponse
+from hazd.traffic.response import MAX_KNOWN, Known, Response, header_list
 
 BODY = b"0123456789"
 WHOLE = {
@@ -30,39 +30,39 @@ def test_cuts_do_not_matter(name: str, cuts: list[int]) -> None:
     data = WHOLE[name]
     edges = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
     pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
-    answer = Answer(keep=True)
-    assert [answer.feed(piece) for piece in pieces] == [False] * (len(pieces) - 1) + [True]
-    assert (answer.status, answer.pod, answer.served, answer.close) == (200, b"a-1", 7, False)
-    assert b"".join(answer.body) == BODY
+    response = Response(keep=True)
+    assert [response.feed(piece) for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert (response.status, response.pod, response.served, response.close) == (200, b"a-1", 7, False)
+    assert b"".join(response.body) == BODY
 
 
 @pytest.mark.parametrize("name", sorted(WHOLE))
 def test_cut_short_is_not_whole(name: str) -> None:
-    """At no place before the end does an EOF make it a whole answer."""
+    """At no place before the end does an EOF make it a whole response."""
     data = WHOLE[name]
     for end in range(len(data)):
-        answer = Answer()
-        assert not answer.feed(data[:end])
-        assert not answer.feed_eof(), data[:end]
+        response = Response()
+        assert not response.feed(data[:end])
+        assert not response.feed_eof(), data[:end]
 
 
 def test_until_eof() -> None:
     """Without a length the end of the connection is the end of the body; without that it is never whole."""
-    answer = Answer(keep=True)
-    assert not answer.feed(b"HTTP/1.0 200 OK\r\n\r\nabc")
-    assert answer.head_done
-    assert not answer.feed(b"def")
-    assert answer.feed_eof()
-    assert (b"".join(answer.body), answer.close) == (b"abcdef", True)
+    response = Response(keep=True)
+    assert not response.feed(b"HTTP/1.0 200 OK\r\n\r\nabc")
+    assert response.head_done
+    assert not response.feed(b"def")
+    assert response.feed_eof()
+    assert (b"".join(response.body), response.close) == (b"abcdef", True)
 
 
 @pytest.mark.parametrize(
     ("method", "status"), [("HEAD", b"200 OK"), ("GET", b"204 No Content"), ("GET", b"304 Not Modified")]
 )
 def test_no_body(method: str, status: bytes) -> None:
-    answer = Answer(method)
-    assert answer.feed(b"HTTP/1.1 " + status + b"\r\nContent-Length: 10\r\n\r\n")
-    assert not answer.close
+    response = Response(method)
+    assert response.feed(b"HTTP/1.1 " + status + b"\r\nContent-Length: 10\r\n\r\n")
+    assert not response.close
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ def test_no_body(method: str, status: bytes) -> None:
     ],
 )
 def test_close(head: bytes, close: bool) -> None:
-    answer = Answer()
-    assert answer.feed(head + b"Content-Length: 0\r\n\r\n")
-    assert answer.close is close
+    response = Response()
+    assert response.feed(head + b"Content-Length: 0\r\n\r\n")
+    assert response.close is close
 
 
 def test_bytes_too_many_end_the_connection() -> None:
-    """They belong to no request of ours; the answer itself is whole."""
-    answer = Answer()
-    assert answer.feed(WHOLE["length"] + b"HTTP/1.1 200 OK\r\n")
-    assert answer.close
+    """They belong to no request of ours; the response itself is whole."""
+    response = Response()
+    assert response.feed(WHOLE["length"] + b"HTTP/1.1 200 OK\r\n")
+    assert response.close
 
 
 def test_clear_forgets_everything() -> None:
-    answer = Answer(keep=True)
-    assert answer.feed(WHOLE["length"].replace(b"200 OK", b"500 No") + b"x")
-    answer.clear()
-    assert (answer.status, answer.pod, answer.served, answer.close, answer.body) == (0, b"", 0, False, [])
-    assert answer.feed(b"HTTP/1.1 204 No Content\r\n\r\n")
+    response = Response(keep=True)
+    assert response.feed(WHOLE["length"].replace(b"200 OK", b"500 No") + b"x")
+    response.clear()
+    assert (response.status, response.pod, response.served, response.close, response.body) == (0, b"", 0, False, [])
+    assert response.feed(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ def test_clear_forgets_everything() -> None:
     ],
 )
 def test_not_http(data: bytes) -> None:
-    with pytest.raises(BadAnswer):
-        Answer().feed(data)
+    with pytest.raises(BadResponse):
+        Response().feed(data)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_end_in_a_verdict(data: bytes) -> None:
-    """Nothing but BadAnswer is ever raised, and bytes without a status line are never whole."""
-    answer = Answer()
+    """Nothing but BadResponse is ever raised, and bytes without a status line are never whole."""
+    response = Response()
     try:
-        whole = answer.feed(data)
-    except BadAnswer:
+        whole = response.feed(data)
+    except BadResponse:
         return
-    assert not whole or answer.status >= 200
+    assert not whole or response.status >= 200
 
 
 def test_header_list() -> None:
@@ -137,21 +137,21 @@ def test_header_list() -> None:
 
 @pytest.mark.parametrize("name", [b"x-hazd-served", b"X-Hazd-Served"])
 def test_a_head_read_before_is_not_read_again_but_for_its_count(name: bytes) -> None:
-    """However it is spelled, each answer has its own count, and another status or length is another head."""
-    answer = Answer()
+    """However it is spelled, each response has its own count, and another status or length is another head."""
+    response = Response()
     for count, status, size in [(7, 200, 1), (8, 200, 1), (8, 503, 1), (9, 200, 3), (7, 200, 1)]:
         head = b"HTTP/1.1 %d X\r\n%b: %d\r\nContent-Length: %d\r\nx-hazd-pod: a\r\n\r\n" % (status, name, count, size)
-        answer.clear()
-        assert not answer.feed(head)
-        assert answer.feed(b"x" * size)
-        assert (answer.status, answer.served, answer.pod, answer.close) == (status, count, b"a", False)
+        response.clear()
+        assert not response.feed(head)
+        assert response.feed(b"x" * size)
+        assert (response.status, response.served, response.pod, response.close) == (status, count, b"a", False)
 
 
 def test_known_heads_are_bounded() -> None:
-    """A header that is different in every answer does not fill the memory."""
+    """A header that is different in every response does not fill the memory."""
     known: dict[bytes, Known] = {}
-    answer = Answer(known=known)
+    response = Response(known=known)
     for number in range(MAX_KNOWN * 3):
-        answer.clear()
-        assert answer.feed(b"HTTP/1.1 204 X\r\nX-Request: %d\r\n\r\n" % number)
+        response.clear()
+        assert response.feed(b"HTTP/1.1 204 X\r\nX-Request: %d\r\n\r\n" % number)
     assert len(known) <= MAX_KNOWN

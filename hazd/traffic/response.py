@@ -1,6 +1,6 @@
-"""Reads one HTTP/1.x answer piece by piece, for the hot path: the common answer, whole in one read, costs one pass.
+"""Reads one HTTP/1.x response piece by piece, for the hot path: the common response, whole in one read, costs one pass.
 
-Does no I/O. Both senders use it, so both judge a broken answer alike. Follows RFC 9112 for framing; keeps only what a
+Does no I/O. Both senders use it, so both judge a broken response alike. Follows RFC 9112 for framing; keeps only what a
 sample needs (status, pod, served, whether the connection lives on) and, when asked, head and body.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TypeAlias
 
-from hazd.traffic.classify import BadAnswer
+from hazd.traffic.classify import BadResponse
 
 MAX_HEAD = 65_536
 MAX_KNOWN = 256
@@ -22,11 +22,11 @@ _BLANK = re.compile(rb"\n\r?\n")
 _STATUS = re.compile(rb"http/1\.\d [1-5]\d\d[ \r\n]").match
 _NO_BODY = frozenset({101, 204, 304})
 
-__all__ = ["MAX_HEAD", "Answer", "Known", "header_list"]
+__all__ = ["MAX_HEAD", "Known", "Response", "header_list"]
 
 
-class Answer:
-    """One answer. feed() until it says True; feed_eof() when the peer closed.
+class Response:
+    """One response. feed() until it says True; feed_eof() when the peer closed.
 
     close: the connection must not be used again. head_done: the phase is RECEIVE from there on. pod, served: the
     sample app's x-hazd-pod and x-hazd-served, b"" and 0 where absent.
@@ -48,7 +48,7 @@ class Answer:
     )
 
     def __init__(self, method: str = "GET", keep: bool = False, known: dict[bytes, Known] | None = None) -> None:
-        """keep: head and body are kept. known: heads read before, shared by all answers to one method."""
+        """keep: head and body are kept. known: heads read before, shared by all responses to one method."""
         self._body_less = method == "HEAD"
         self._keep = keep
         self._known = {} if known is None else known
@@ -58,7 +58,7 @@ class Answer:
         self.clear()
 
     def clear(self) -> None:
-        """Ready for the next answer on the same connection."""
+        """Ready for the next response on the same connection."""
         self._buffer = b""
         self._state = _HEAD
         self.status = 0
@@ -74,7 +74,7 @@ class Answer:
         return self._state != _HEAD
 
     def feed(self, data: bytes) -> bool:
-        """True when the answer is whole. Raises BadAnswer when it is not HTTP."""
+        """True when the response is whole. Raises BadResponse when it is not HTTP."""
         if self._state == _HEAD:
             data = self._feed_head(data)
         while data:
@@ -105,7 +105,7 @@ class Answer:
         return self._state == _DONE
 
     def feed_eof(self) -> bool:
-        """True when the end of the connection is the proper end of this answer (RFC 9112 6.3, rule 8)."""
+        """True when the end of the connection is the proper end of this response (RFC 9112 6.3, rule 8)."""
         self.close = True
         if self._state == _UNTIL_EOF:
             self._state = _DONE
@@ -145,12 +145,12 @@ class Answer:
         found = _BLANK.search(data)
         if found is None:
             if not (data.startswith(_START) if len(data) >= len(_START) else _START.startswith(data)):
-                raise BadAnswer("the answer does not begin with HTTP/1.")
+                raise BadResponse("the response does not begin with HTTP/1.")
             if len(data) <= MAX_HEAD:
                 self._buffer = data
                 return b""
         if found is None or found.start() > MAX_HEAD:
-            raise BadAnswer(f"the answer's head is over {MAX_HEAD} bytes")
+            raise BadResponse(f"the response's head is over {MAX_HEAD} bytes")
         self._read_head(data[: found.end()])
         if self._keep:
             self.head = data[: found.end()]
@@ -159,10 +159,10 @@ class Answer:
     def _read_head(self, head: bytes) -> None:
         low = head.lower()
         if _STATUS(low) is None:
-            raise BadAnswer("the answer does not begin with an HTTP/1.x status line")
+            raise BadResponse("the response does not begin with an HTTP/1.x status line")
         status = int(low[9:12])
         if status < 200 and status != 101:
-            return  # 100 Continue and its like: the real answer follows
+            return  # 100 Continue and its like: the real response follows
         find = low.find
         if low[7] == 48:  # HTTP/1.0
             self.close = True
@@ -177,7 +177,7 @@ class Answer:
             text = low[at + 16 : find(b"\n", at + 16)].strip()
             second = find(b"\ncontent-length:", at + 16)
             if not text.isdigit() or len(text) > 18 or (second >= 0 and _value(low, second + 16) != text):
-                raise BadAnswer("the answer's Content-Length is not one number")
+                raise BadResponse("the response's Content-Length is not one number")
             self._left = int(text)
             self._state = _LENGTH if self._left else _DONE
         else:
@@ -204,21 +204,21 @@ class Answer:
         end = data.find(b"\n")
         if end < 0:
             if len(data) > MAX_HEAD:
-                raise BadAnswer("a chunk's size line has no end")
+                raise BadResponse("a chunk's size line has no end")
             self._buffer = data
             return b""
         line, rest = data[:end].rstrip(b"\r"), data[end + 1 :]
         if self._state == _CHUNK_END:
             if line:
-                raise BadAnswer("a chunk is longer than its size says")
+                raise BadResponse("a chunk is longer than its size says")
             self._state = _CHUNK_SIZE
         elif self._state == _CHUNK_SIZE:
             try:
                 self._left = int(line.partition(b";")[0].strip() or b"-", 16)
             except ValueError as error:
-                raise BadAnswer("a chunk's size is not a number") from error
+                raise BadResponse("a chunk's size is not a number") from error
             if self._left < 0:
-                raise BadAnswer("a chunk's size is negative")
+                raise BadResponse("a chunk's size is negative")
             self._state = _CHUNK_DATA if self._left else _TRAILER
         elif not line:
             self._state = _DONE
@@ -235,7 +235,7 @@ def _value(head: bytes, start: int) -> bytes:
 
 
 def header_list(head: bytes) -> list[tuple[bytes, bytes]]:
-    """The header fields of a whole head, in order; a line without a colon is left out."""
+    """The header fields of a whole head, in order; a line without a colon is skipped."""
     out = []
     for line in head.split(b"\n")[1:]:
         name, colon, value = line.partition(b":")
