@@ -292,9 +292,12 @@ class TrafficOptions:
 
     rate: Annotated[float, typer.Option(help="Requests a second, all workers.", rich_help_panel=TRAFFIC)] = 200.0
     control_rate: Annotated[
-        float,
-        typer.Option(help="Requests a second to a pod that nothing disturbs; 0: off.", rich_help_panel=TRAFFIC),
-    ] = 5.0
+        float | None,
+        typer.Option(
+            help="Requests a second to a pod that nothing disturbs (default: a tenth of --rate, 5 to 100); 0: off.",
+            rich_help_panel=TRAFFIC,
+        ),
+    ] = None
     profile: Annotated[
         str | None,
         typer.Option(help="constant, poisson, ramp:FROM:TO:S, steps:RATE@S,...", rich_help_panel=TRAFFIC),

@@ -10,7 +10,7 @@ from dataclasses import replace
 from hazd.errors import UsageError
 from hazd.fixes import Fix, flags, setting_problems
 from hazd.model import Stream
-from hazd.plan.trials import Options, fixes_of, skipped_fixes, traffic_plan
+from hazd.plan.trials import MAX_CONTROL_RATE, Options, fixes_of, skipped_fixes, traffic_plan
 from hazd.sample_app.service import PATHS_OF_ITS_OWN
 from hazd.scenario import Scenario
 from hazd.traffic.job import MAX_WORKERS
@@ -21,7 +21,6 @@ CONNECTIONS = ("both", "new", "reused")
 OBSERVE = ("auto", "on", "off")
 VANTAGES = ("control-plane", "workers", "spread")
 MAX_RATE = 20_000
-MAX_CONTROL_RATE = 100
 OWN_HEADERS = ("content-length", "transfer-encoding", "connection", "x-hazd-preflight")
 """Headers by which the senders frame, keep and count their requests: set by hand they would break just that."""
 FLAGS = {
@@ -107,8 +106,8 @@ def _number_problems(options: Options) -> Iterator[str]:
         yield _wrong("--rate", options.rate, f"at most {MAX_RATE} a second")
     if options.workers > MAX_WORKERS:
         yield _wrong("--workers", options.workers, f"at most {MAX_WORKERS}")
-    if not 0 <= options.control_rate <= MAX_CONTROL_RATE:
-        yield _wrong("--control-rate", options.control_rate, f"a number from 0 (off) to {MAX_CONTROL_RATE}")
+    if not 0 <= options.control <= MAX_CONTROL_RATE:
+        yield _wrong("--control-rate", options.control_rate, f"a number from 0 (off) to {MAX_CONTROL_RATE:g}")
     if options.observe not in OBSERVE:
         yield _wrong("--observe", options.observe, "one of " + ", ".join(OBSERVE))
     if options.connection is not None and options.connection not in CONNECTIONS:

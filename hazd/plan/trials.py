@@ -23,12 +23,16 @@ NATIVE_SLEEP_SINCE = (1, 30)
 """preStop.sleep is on by default since Kubernetes 1.30 (KEP-3960, beta)."""
 
 
+LEAST_CONTROL_RATE, MAX_CONTROL_RATE = 5.0, 100.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """What a caller asked for. Rates per second; durations in seconds; None = the scenario's own.
 
     app: the sample app; certificate: it serves TLS with it. own: the user's own workload in the sample app's place.
     recycle_connections_after (requests) and recycle_connections_s: the client closes a kept connection then, 0: never.
+    control_rate: None = a tenth of `rate`, so that it sees the bursts in which the service's requests fail.
     max_late_ms: None = that of Criteria. fix_settings: fields of FixSettings, only those that were given. given: the
     scenario's own options; asked_by: the command-line options behind some of them. problems: what was wrong already
     where the options came from, such as a file that cannot be read; it is reported with the rest. repeat: rounds of the
@@ -42,7 +46,7 @@ class Options:
     compare: bool = False
     each: bool = False
     rate: float = 200.0
-    control_rate: float = 5.0
+    control_rate: float | None = None
     connection: str | None = None
     pool: int = 8
     recycle_connections_after: int = 0
@@ -78,6 +82,13 @@ class Options:
     given: Mapping[str, Any] = field(default_factory=dict)
     asked_by: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    @property
+    def control(self) -> float:
+        """Requests/s to the control target; 0: there is none."""
+        if self.control_rate is not None:
+            return self.control_rate
+        return min(max(self.rate / 10, LEAST_CONTROL_RATE), MAX_CONTROL_RATE)
 
     @property
     def workload_name(self) -> str:
@@ -226,7 +237,7 @@ def make_trials(
                 replicas=replicas,
                 setup=setup,
                 traffic=with_control(
-                    traffic_plan(options, options.profile or scenario.profile, streams), options.control_rate
+                    traffic_plan(options, options.profile or scenario.profile, streams), options.control
                 ),
                 vantage=options.vantage,
                 observe=options.observe == "on" or (options.observe == "auto" and info.kind in OBSERVED),

@@ -237,8 +237,15 @@ def test_every_scenario_can_be_planned(name: str) -> None:
     """With and without its fixes, on the defaults."""
     both = trials(scenario=name, compare=True, all_fixes=True)
     assert [bool(item.fixes) for item in both] == ([False, True] if SCENARIOS[name].fixes else [False])
-    assert all(item.rate == 200 and item.traffic.rate == 205 for item in both)
+    assert all(item.rate == 200 and item.traffic.rate == 220 for item in both)
     assert all(item.traffic.rate == 200 for item in trials(scenario=name, control_rate=0))
+
+
+@pytest.mark.parametrize(("rate", "control"), [(10, 5), (50, 5), (300, 30), (5000, 100)])
+def test_the_control_follows_the_services_rate(rate: float, control: float) -> None:
+    """A tenth, so that it sees the bursts in which the service's requests fail; bounded both ways."""
+    (trial,) = trials(rate=rate)
+    assert trial.traffic.rate == pytest.approx(rate + control)
 
 
 @pytest.mark.parametrize(
