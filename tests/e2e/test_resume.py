@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from hazd.journal import trial_state
-from tests.e2e.hazd_command import COMMAND, PATIENT, hazd, run_json
+from tests.e2e.hazd_command import BRIEF, COMMAND, PATIENT, hazd, run_json
 
-MATRIX = ("matrix", "pod-delete", "--no-each", "--cluster", "lab", "--rate", "60", "--replicas", "2", *PATIENT)
+MATRIX = ("matrix", "pod-delete", "--no-each", "--cluster", "lab", "--rate", "60", "--replicas", "2", *PATIENT, *BRIEF)
 NAME = ("--name", "night")
 
 
