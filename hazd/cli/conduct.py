@@ -70,17 +70,17 @@ def conduct(
     from hazd.plan.check import check_all
     from hazd.scenario import load_scenarios
 
-    check_parallel(parallel, choice.spec)
-    if keep and choice.spec.partition(":")[0] == "lab":
-        raise UsageError(
-            "--keep does not fit --cluster lab", "a lab ends with the command that made it: --cluster kind"
-        )
-    scenarios = load_scenarios(*folders)
-    check_all(wanted, scenarios, load_fixes())
     label = wanted[0].scenario if len(wanted) == 1 else "matrix"
     folder = out / (name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}")
+    problems = _lane_problems(choice.spec, parallel, keep)
     if folder.exists() and not resume:
-        raise UsageError(f"--name: {folder} exists already", "choose another --name, or leave it out")
+        problems.append(f"--name: {folder} exists already; choose another --name, or omit it")
+    try:
+        scenarios = load_scenarios(*folders)
+    except UsageError as error:
+        problems.append(error.message)
+        scenarios = load_scenarios()
+    check_all(wanted, scenarios, load_fixes(), problems)
 
     from hazd.report.live import live_view
 
@@ -290,17 +290,18 @@ def default_parallel(cores: int) -> int:
     return max(1, cores)
 
 
-def check_parallel(parallel: int | None, spec: str) -> None:
-    """Raises UsageError for a number of trials at once that cannot be, before anything is opened."""
-    if parallel is None:
-        return
-    if parallel < 1:
-        raise UsageError(f"--parallel {parallel} is not a number of trials", "1 or more")
-    if parallel > 1 and not spec.partition(":")[0] == "lab":
-        raise UsageError(
-            f"--parallel {parallel} does not fit --cluster {spec}",
-            "trials would disturb one another on one cluster; only labs can be had several times: --cluster lab",
-        )
+def _lane_problems(spec: str, parallel: int | None, keep: bool) -> list[str]:
+    """Why so many trials cannot be under way at once on this kind of cluster, or their namespaces not be kept."""
+    found = []
+    is_lab = spec.partition(":")[0] == "lab"
+    if parallel is not None and parallel < 1:
+        found.append(f"--parallel: {parallel} is not a number of trials, 1 or more")
+    if parallel is not None and parallel > 1 and not is_lab:
+        why = "trials would disturb one another on one cluster; only labs can be had several times: --cluster lab"
+        found.append(f"--parallel: {parallel} does not fit --cluster {spec}; {why}")
+    if keep and is_lab:
+        found.append("--keep: a lab ends with the command that made it, so nothing can be kept; use --cluster kind")
+    return found
 
 
 def _is_lab(cluster: Cluster) -> bool:
@@ -334,4 +335,4 @@ def unbreakable(observer: Observer) -> Observer:
     return observe
 
 
-__all__ = ["ClusterChoice", "check_parallel", "conduct", "default_parallel", "report", "unbreakable"]
+__all__ = ["ClusterChoice", "conduct", "default_parallel", "report", "unbreakable"]

@@ -57,7 +57,8 @@ class OwnWorkload:
             workload, service = find_workload(self.documents, self.name)
         except UsageError as error:
             hint = f" ({error.hint})" if error.hint else ""
-            yield f"--workload: {error.message}{hint}"
+            flag = f"--workload-name {self.name}" if self.name else "--workload"
+            yield f"{flag}: {error.message}{hint}"
             return
         if workload["kind"] != "Deployment":
             yield f"--workload: {workload['metadata']['name']} is a {workload['kind']}; what is tested is a Deployment"

@@ -40,10 +40,18 @@ FLAGS = {
 """The options behind the fields of a traffic plan, for its own rules (hazd/traffic/plan_json.py)."""
 
 
-def check_all(wanted: Sequence[Options], scenarios: Mapping[str, Scenario], fixes: Mapping[str, Fix]) -> list[Scenario]:
-    """The scenarios of a run, once every option makes sense. Raises UsageError with all the problems, a line each."""
-    found = [problem for options in wanted for problem in _problems(options, scenarios, fixes)]
-    if not found or all(options.scenario in scenarios for options in wanted):
+def check_all(
+    wanted: Sequence[Options],
+    scenarios: Mapping[str, Scenario],
+    fixes: Mapping[str, Fix],
+    problems: Sequence[str] = (),
+) -> list[Scenario]:
+    """The scenarios of a run, once every option makes sense.
+
+    Raises UsageError with all the problems, a line each, after those that the caller has found already.
+    """
+    found = [*problems, *(problem for options in wanted for problem in _problems(options, scenarios, fixes))]
+    if all(options.scenario in scenarios for options in wanted):
         found += _unused_settings(wanted, scenarios, fixes)
     if found:
         raise UsageError("\n".join(dict.fromkeys(found)), "`hazd run --help` and `hazd list` show what is possible")
@@ -65,6 +73,8 @@ def _problems(options: Options, scenarios: Mapping[str, Scenario], fixes: Mappin
         if name not in fixes:
             yield _wrong("fix", name, f"one of {', '.join(fixes)}")
     yield from _setting_problems(options, fixes)
+    if options.compare and not (options.fixes or options.all_fixes):
+        yield "--compare: no fix is on to compare with; add --with-all, or some of the others of --with-..."
     if options.own is not None and options.own.documents and item is not None:
         yield from _own_problems(options, item, fixes)
     yield from _app_problems(options)
@@ -223,6 +233,8 @@ def _traffic_problems(options: Options, scenario: Scenario | None) -> list[str]:
     found = [(FLAGS[field], text) for _, field, text in find_problems(plan) if field in FLAGS]
     if not any(flag == "--profile" for flag, _ in found) and Profile.of(plan).peak > MAX_RATE:
         found.append(("--profile", f"{given!r} goes above {MAX_RATE} requests a second"))
+    if options.seed != 1 and given != "poisson":
+        found.append(("--seed", f"{options.seed} draws the gaps of --profile poisson; add that, or omit --seed"))
     return [f"{flag}: {text}" for flag, text in found]
 
 

@@ -43,13 +43,14 @@ class Preflight:
         self._clock = clock
         self._pods: dict[bytes, int] = {b"": 0}
         self._row = 0
-        self._last = "nothing was sent"
+        self._last = "nothing was heard"
+        self._scope: anyio.CancelScope | None = None
 
     async def run(self) -> None:
         """Raises EnvironmentProblem, with what was seen, when the target is not ready within the plan's preflight_s."""
         others = dict.fromkeys(stream.url for stream in self._streams if stream.url not in ("", self._plan.url))
         try:
-            with anyio.fail_after(self._limit_s):
+            with anyio.fail_after(self._limit_s) as self._scope:
                 await self._until_ready(self._wanted_pods)
                 for url in others:
                     self._plan, self._any_status, self._row = replace(self._plan, url=url), True, 0
@@ -104,6 +105,8 @@ class Preflight:
         served: int,
         conn: int,
     ) -> None:
+        if self._scope is not None and self._scope.cancel_called:
+            return  # ended by this preflight's own deadline, which says nothing of the target
         self._last = describe(kind, phase, status, errno)
         if kind in (FailureKind.OK, FailureKind.BAD_STATUS):
             self.answered += 1

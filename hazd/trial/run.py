@@ -24,6 +24,7 @@ from hazd.scenario import Scenario
 from hazd.trial.failure import naming_full_disk, why_failed
 from hazd.trial.order import OneTrial
 from hazd.trial.preconditions import check_needs
+from hazd.trial.vantage import vantage_nodes
 
 
 class Run:
@@ -64,7 +65,12 @@ class Run:
         self._meta: dict[str, Any] = dict(about or {})
 
     async def begin(self, cluster: Cluster, argv: list[str]) -> None:
-        """Check what the trials need of the cluster and write run.json. Raises EnvironmentProblem."""
+        """Check what the trials need of the cluster and write run.json; nothing else is created.
+
+        Raises UsageError for a vantage that is no node of the cluster, and EnvironmentProblem.
+        """
+        for vantage in dict.fromkeys(trial.vantage for trial in self.trials):
+            await vantage_nodes(cluster, vantage)
         options = {trial.scenario: trial.options for trial in self.trials}
         await check_needs(cluster, [(self.scenarios[name], given) for name, given in options.items()])
         self._meta |= {

@@ -117,9 +117,10 @@ def parse_options(text: str) -> dict[str, Any]:
         try:
             found[name] = kind(value)
         except ValueError:
-            word = "an integer" if kind is int else "a number"
-            raise UsageError(
-                f"--cluster: 'lab:{pair}' is not OPTION=NUMBER", f"{word}, as in lab:hpa_sync_s=5"
-            ) from None
-    LabOptions(**found)
+            example = "lab:nodes=4" if kind is int else "lab:hpa_sync_s=5"
+            raise UsageError(f"--cluster: 'lab:{pair}' is not OPTION=NUMBER", f"such as {example}") from None
+    try:
+        LabOptions(**found)
+    except UsageError as error:
+        raise UsageError(f"--cluster: 'lab:{text}': {error.message}", error.hint) from None
     return found

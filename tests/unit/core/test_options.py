@@ -26,7 +26,19 @@ GROUPS = (AppOptions, ClusterOptions, OutputOptions, TrafficOptions)
 REQUEST = ["--path", "/orders?a=1", "--method", "post", "--header", "Accept: text/html", "--header", "X-Time:a:b"]
 REQUEST += ["--body", "hello", "--expect", "200,204", "--expect", "409", "--rate", "50", "--vantage", "spread"]
 CLIENT = ["--recycle-connections-after", "20", "--recycle-connections-seconds", "1.5", "--max-in-flight", "9"]
-CLIENT += ["--seed", "3", "--max-late-ms", "40", "--http2", "--tls", "--insecure", "--cluster", "lab"]
+CLIENT += [
+    "--seed",
+    "3",
+    "--profile",
+    "poisson",
+    "--max-late-ms",
+    "40",
+    "--http2",
+    "--tls",
+    "--insecure",
+    "--cluster",
+    "lab",
+]
 
 
 def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> list[Options]:

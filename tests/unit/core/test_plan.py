@@ -45,6 +45,8 @@ def trials(**options: Any) -> Any:
         ({"fix_settings": {"prestop": 2}}, ["prestop: 2 is not a setting of any fix"]),
         ({"fix_settings": {"pdb_max_unavailable": 1}, "all_fixes": True}, ["--pdb-max-unavailable: pdb", "rollout"]),
         ({"vantage": ("worker",)}, ["--vantage", "'worker'", "control-plane, workers, spread, or node:NAME"]),
+        ({"compare": True}, ["--compare", "no fix is on"]),
+        ({"seed": 3}, ["--seed", "3", "poisson"]),
         ({"vantage": ("node:",)}, ["--vantage", "'node:'"]),
         ({"given": {"force": True}, "asked_by": {"force": "--force"}}, ["--force: rollout has no such option"]),
         ({"warmup_s": float("inf")}, ["--warmup", "inf", "at least 0"]),
@@ -199,11 +201,6 @@ def test_compare_runs_the_baseline_first() -> None:
         "rollout--baseline",
         trial_name("rollout", [name for name in FIXES if name in ("prestop", "readiness")]),
     ]
-
-
-def test_compare_without_fixes_is_one_trial() -> None:
-    """There is nothing to compare with."""
-    assert [item.name for item in trials(compare=True)] == ["rollout--baseline"]
 
 
 def test_all_fixes_are_those_of_the_scenario() -> None:

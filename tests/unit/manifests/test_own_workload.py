@@ -137,7 +137,7 @@ def test_replicas_are_its_own_unless_asked_for(asked: int | None, replicas: int)
 )
 def test_what_cannot_be_tested_is_one_clear_problem(workload: OwnWorkload, scenario: str, word: str) -> None:
     (problem,) = checked(options(workload, scenario))
-    assert problem.startswith("--workload: ")
+    assert problem.startswith("--workload")
     assert word in problem
 
 
