@@ -98,7 +98,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
-    """What the report says of the cluster. kind: "kind", "lab" or "context"."""
+    """What the report says of the cluster. kind: "kind", "lab" or "context".
+
+    uid: which cluster it is: that of its kube-system namespace, for a lab a digest of its options; "" = unknown.
+    """
 
     kind: str
     name: str
@@ -106,6 +109,7 @@ class ClusterInfo:
     nodes: int
     proxy_mode: str
     note: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,8 +272,9 @@ class Trial:
 class TrialRecord:
     """What the journal gives back of a trial: `meta` (trial.json), samples (a pandas DataFrame), events in order.
 
-    `problems` says what the reader had to leave out (a torn last batch, a missing file). flows: a DataFrame of the
+    `problems` says what the reader had to skip (a torn last batch, a missing file). flows: a DataFrame of the
     connection tracking events that observers saw (columns of `journal.flows.flow_schema`), None where nothing observed.
+    verified: all of it is as it was written; what is not may hold anything.
     """
 
     name: str
@@ -278,6 +283,7 @@ class TrialRecord:
     events: Sequence[Event]
     problems: tuple[str, ...] = ()
     flows: Any = None
+    verified: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> di
     missing = [str(item.get("name")) for item in planned if str(item.get("name")) not in there]
     deciders = deciding(results, planned)
     outcome = worst([result.verdict.outcome for result in deciders])
-    if missing and outcome is Outcome.PASS:
+    problems = [str(text) for text in run_meta.get("problems") or ()]
+    if (missing or problems) and outcome is Outcome.PASS:
         outcome = Outcome.INCONCLUSIVE
     until = (run_meta.get("until") or {}).get("bound")
     pooled = [pool for pool in pools(results) if len(pool.trials) > 1 or until is not None]
@@ -45,6 +46,7 @@ def summarise(run_meta: Mapping[str, Any], results: Sequence[TrialResult]) -> di
         "until": run_meta.get("until"),
         "stopped": run_meta.get("stopped"),
         "not_run": missing,
+        "problems": problems,
         "decided_by": [result.name for result in deciders],
         "verdict": outcome.value,
     }

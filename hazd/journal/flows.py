@@ -85,16 +85,4 @@ def _read_stream(path: Path) -> Any:
     return pa.Table.from_batches(batches, schema=flow_schema())
 
 
-def read_flows(folder: Path) -> Any:
-    """A DataFrame with the columns of `flow_schema`, None where nothing was observed. Raises ArrowInvalid, OSError."""
-    import pyarrow as pa
-
-    if (folder / FLOWS_FILE).exists():
-        with pa.OSFile(str(folder / FLOWS_FILE), "rb") as source:
-            return pa.ipc.open_file(source).read_all().to_pandas()
-    if (folder / FLOWS_STREAM).exists():
-        return _read_stream(folder / FLOWS_STREAM).unify_dictionaries().to_pandas()
-    return None
-
-
-__all__ = ["FLOWS_FILE", "FLOWS_STREAM", "FlowWriter", "flow_schema", "read_flows"]
+__all__ = ["FLOWS_FILE", "FLOWS_STREAM", "FlowWriter", "flow_schema"]

@@ -7,11 +7,13 @@ nothing themselves: the numbers are analysis', the words and pictures are these 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hazd.analysis import TrialResult
+    from hazd.model import TrialRecord
 
 SUMMARY_FILE, HTML_FILE, MARKDOWN_FILE, JUNIT_FILE = "summary.json", "report.html", "summary.md", "junit.xml"
 FAILURES_FILE = "failures.arrow"
@@ -45,12 +47,30 @@ def build(run_folder: Path, *, patch: str = "", judged: Callable[[dict[str, Any]
 
 def read(run_folder: Path) -> tuple[dict[str, Any], list[TrialResult]]:
     """The summary and the trials of a run, from its journal; nothing is written. Raises JournalError as `build`."""
-    from hazd.analysis import analyse, summarise
-    from hazd.journal import read_run, read_trial, trial_folders
+    from hazd.analysis import summarise
+    from hazd.journal import read_run, read_trials
 
-    run_meta = read_run(run_folder)
-    results = [analyse(read_trial(folder)) for folder in trial_folders(run_folder)]
-    return summarise(run_meta, results), results
+    results = [_analyse(record) for record in read_trials(run_folder)]
+    return summarise(read_run(run_folder), results), results
+
+
+def _analyse(record: TrialRecord) -> TrialResult:
+    """The analysis of a trial. What was not verified may hold anything: where that breaks the analysis, it is a reason.
+
+    An error over a verified trial is a fault of hazd's own and is raised.
+    """
+    from hazd.analysis import analyse
+
+    try:
+        return analyse(record)
+    except Exception as error:
+        if record.verified:
+            raise
+        text = f"what the journal holds of {record.name} cannot be analysed: {type(error).__name__}: {error}"
+        known = {name: record.meta[name] for name in ("name", "scenario", "fixes") if name in record.meta}
+        return analyse(
+            replace(record, meta=known, samples=record.samples[:0], events=(), problems=(*record.problems, text))
+        )
 
 
 def _patch_that_works(summary: dict[str, Any]) -> str:

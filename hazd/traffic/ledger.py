@@ -62,31 +62,10 @@ class Ledger:
                 self._pod_numbers[name] = number
         return number
 
-    def add(
-        self,
-        seq: int,
-        stream: int,
-        connection: int,
-        kind: int,
-        phase: int,
-        status: int,
-        errno: int,
-        pod: int,
-        local_port: int,
-        due_ns: int,
-        sent_ns: int,
-        connected_ns: int,
-        first_byte_ns: int,
-        done_ns: int,
-        served: int,
-        conn: int,
-    ) -> None:
-        """One record, its fields in the order of record.FIELDS."""
+    def add(self, *record: int) -> None:
+        """One record: its numbers in the order of record.FIELDS. Raises struct.error for what does not fit them."""
         used = self._used
-        self._pack_into(
-            self._buffer, used, seq, stream, connection, kind, phase, status, errno, pod, local_port,
-            due_ns, sent_ns, connected_ns, first_byte_ns, done_ns, served, conn,
-        )  # fmt: skip
+        self._pack_into(self._buffer, used, *record)
         self._used = used = used + 64
         if used == len(self._buffer):
             try:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from errno import errorcode
+from operator import itemgetter
 
 import anyio
 
 from hazd.errors import EnvironmentProblem
 from hazd.model import FailureKind, Phase, Stream, TrafficPlan
+from hazd.record import FIELDS
 from hazd.traffic.clock import Clock
 from hazd.traffic.senders.choice import make_sender
 from hazd.traffic.senders.port import Sender
@@ -24,6 +26,7 @@ PAUSE_S = 0.01
 PAUSE_AFTER_FAILURE_S = 0.1
 TIMEOUT_S = 2.0
 HEADER = ("x-hazd-preflight", "1")
+_OUTCOME = itemgetter(*([field.name for field in FIELDS].index(name) for name in ("kind", "phase", "status", "errno")))
 
 __all__ = ["GOOD_IN_A_ROW", "Preflight"]
 
@@ -86,27 +89,10 @@ class Preflight:
     def pod_number(self, name: bytes) -> int:
         return self._pods.setdefault(name, len(self._pods))
 
-    def add(
-        self,
-        seq: int,
-        stream: int,
-        connection: int,
-        kind: int,
-        phase: int,
-        status: int,
-        errno: int,
-        pod: int,
-        local_port: int,
-        due_ns: int,
-        sent_ns: int,
-        connected_ns: int,
-        first_byte_ns: int,
-        done_ns: int,
-        served: int,
-        conn: int,
-    ) -> None:
+    def add(self, *record: int) -> None:
         if self._scope is not None and self._scope.cancel_called:
             return  # ended by this preflight's own deadline, which says nothing of the target
+        kind, phase, status, errno = _OUTCOME(record)
         self._last = describe(kind, phase, status, errno)
         if kind in (FailureKind.OK, FailureKind.BAD_STATUS):
             self.answered += 1

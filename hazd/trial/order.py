@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 import anyio
 import yaml
 
+from hazd import __version__
 from hazd.clock import suspended_ns, unix_ns
 from hazd.cluster.port import MANAGED_BY, RUN_LABEL, Cluster, Images
 from hazd.errors import AlreadyExists, HazdError, TimedOut, UsageError
-from hazd.journal.files import SCHEMA, TrialWriter
+from hazd.journal import TrialWriter, identity_of
 from hazd.journal.flows import FlowWriter
 from hazd.manifests import find_workload, placed, without_secrets
 from hazd.model import Manifest, Observer, Progress, Ref, Trial
@@ -96,8 +97,9 @@ class OneTrial:
         trial = self.trial
         kept = ("name", "scenario", "fixes", "rate", "warmup_s", "settle_s", "replicas", "timeout_s")
         return {name: getattr(trial, name) for name in kept} | {
-            "schema": SCHEMA,
             "run": self.run_name,
+            "hazd": __version__,
+            "identity": identity_of(trial, self.cluster.info, asdict(self.images), __version__),
             "options": dict(trial.options),
             "app": asdict(trial.app) if trial.app else None,
             "criteria": asdict(trial.criteria),

@@ -6,7 +6,6 @@ there are several lanes possible, and there a lane goes on with a fresh lab afte
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -18,7 +17,17 @@ from hazd import __version__
 from hazd.clock import unix_ns
 from hazd.cluster.port import Cluster, Images
 from hazd.errors import HazdError, UsageError
-from hazd.journal.files import RUN_FILE, SCHEMA, TRIAL_FILE, discard_trial, trial_state, write_json
+from hazd.journal import (
+    RUN_FILE,
+    SCHEMA,
+    Identity,
+    close_trial,
+    discard_trial,
+    identity_of,
+    read_complete,
+    why_not_same,
+    write_sealed,
+)
 from hazd.model import Observer, Progress, Trial
 from hazd.scenario import Scenario
 from hazd.trial.failure import naming_full_disk, why_failed
@@ -63,12 +72,18 @@ class Run:
         self._again = again
         self._rounds = 1
         self._meta: dict[str, Any] = dict(about or {})
+        self._complete: set[str] = set()
+        self._identity: Callable[[Trial], Identity] = lambda trial: {}
 
     async def begin(self, cluster: Cluster, argv: list[str]) -> None:
-        """Check what the trials need of the cluster and write run.json; nothing else is created.
+        """Check what the trials need of the cluster and which are complete already; write run.json, nothing else.
 
-        Raises UsageError for a vantage that is no node of the cluster, and EnvironmentProblem.
+        Raises EnvironmentProblem; UsageError for a vantage that is no node of the cluster, or a complete trial that is
+        not the one asked for; JournalError for a damaged complete trial.
         """
+        images = asdict(await cluster.images())
+        self._identity = lambda trial: identity_of(trial, cluster.info, images, __version__)
+        self._complete = {trial.name for trial in self.trials if self._is_complete(trial)}
         for vantage in dict.fromkeys(trial.vantage for trial in self.trials):
             await vantage_nodes(cluster, vantage)
         options = {trial.scenario: trial.options for trial in self.trials}
@@ -90,7 +105,7 @@ class Run:
     def _write(self) -> None:
         planned = [{"name": item.name, "scenario": item.scenario, "fixes": list(item.fixes)} for item in self.trials]
         with naming_full_disk(self.folder):
-            write_json(self.folder / RUN_FILE, self._meta | {"trials": planned})
+            write_sealed(self.folder / RUN_FILE, self._meta | {"trials": planned})
 
     def _begin_round(self) -> None:
         """Ask for a further round, unless the last answer was that there is none."""
@@ -105,7 +120,22 @@ class Run:
             self._rounds += 1
             self._waiting.extend(enumerate(found, start=len(self.trials)))
             self.trials += found
+            self._complete |= {trial.name for trial in found if self._is_complete(trial)}
         self._write()
+
+    def _is_complete(self, trial: Trial) -> bool:
+        """Raises JournalError for a damaged complete trial, UsageError for one that is not the one asked for."""
+        folder = self.folder / "trials" / trial.name
+        meta = read_complete(folder)
+        if meta is None:
+            return False
+        why = why_not_same(meta.get("identity"), self._identity(trial))
+        if why is not None:
+            raise UsageError(
+                f"--resume: the complete trial {trial.name} is not the one asked for: {why}",
+                f"choose another --name, or remove {folder} to run it again",
+            )
+        return True
 
     @property
     def more(self) -> bool:
@@ -124,7 +154,7 @@ class Run:
         while self.more:
             index, trial = self._waiting.popleft()
             folder = self.folder / "trials" / trial.name
-            if trial_state(folder) != "complete":
+            if trial.name not in self._complete:
                 discard_trial(folder)
                 return index, trial
             self.observer(Progress("note", {"text": f"{trial.name} is complete already"}))
@@ -178,9 +208,8 @@ class Lane:
         """The cluster ended under the trial under way: what looks interrupted has failed, and this is why."""
         folder = self.run.folder / "trials" / self.current
         failure = why_failed(error, folder)
-        if self.current and (folder / TRIAL_FILE).exists():
-            meta: dict[str, Any] = json.loads((folder / TRIAL_FILE).read_text())
-            write_json(folder / TRIAL_FILE, meta | {"state": "failed", "error": failure.message})
+        if self.current:
+            close_trial(folder, state="failed", error=failure.message)
         self.run.failed(self.current or "a lab", failure)
         self.current = ""
 

@@ -2,6 +2,7 @@
 
     python -m tests.golden.record reports/<run>/trials/<trial> <case>    keep a recorded trial (a bug report, say)
     python -m tests.golden.record --simulated                            write the simulated cases anew
+    python -m tests.golden.record --seal                                 after a change by hand: checksums anew
     python -m tests.golden.record --findings                             write every findings.json anew; read the diff!
 
 Events that no rule reads are left out and samples are compressed, so that a case stays small.
@@ -15,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from hazd.analysis import analyse, summarise
-from hazd.journal.files import EVENTS_FILE, SAMPLES_FILE, TRIAL_FILE, read_trial
+from hazd.journal import read_trial, seal
 from hazd.journal.flows import FLOWS_FILE
+from hazd.journal.schema import EVENTS_FILE, SAMPLES_FILE, SCHEMA, TRIAL_FILE
 from tests.golden import worlds
 
 HERE = Path(__file__).parent
@@ -72,7 +74,7 @@ def keep(source: Path, target: Path) -> None:
     meta.pop("patch", None)
     if "watched" in meta:
         meta["watched"] = {kind: item for kind, item in meta["watched"].items() if kind in WHOLE}
-    (target / TRIAL_FILE).write_text(json.dumps(meta, indent=1) + "\n")
+    meta["schema"] = SCHEMA
     lines = [json.loads(line) for line in (source / EVENTS_FILE).read_text().splitlines()]
     kept = [_slim(line) for line in lines if _is_read(line)]
     (target / EVENTS_FILE).write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in kept))
@@ -84,6 +86,7 @@ def keep(source: Path, target: Path) -> None:
         pa.ipc.new_file(sink, table.schema, options=options) as out,
     ):
         out.write_table(table)
+    seal(target, meta)
 
 
 def _keep_flows(source: Path, target: Path) -> None:
@@ -117,6 +120,10 @@ def main(words: list[str]) -> None:
                 keep(world.write(Path(folder) / name), HERE / name)
     elif len(words) == 2:
         keep(Path(words[0]), HERE / words[1])
+    elif words == ["--seal"]:
+        for case in cases():
+            seal(case, json.loads((case / TRIAL_FILE).read_text()) | {"schema": SCHEMA})
+        return
     elif words != ["--findings"]:
         raise SystemExit(__doc__)
     for case in cases():

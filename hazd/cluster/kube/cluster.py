@@ -78,11 +78,18 @@ class KubeCluster(KubeObjects):
         except Refused as error:
             nodes, note = 0, f"nodes cannot be listed: {error.message}"
         proxy_mode = await self._proxy_mode()
-        self._info = ClusterInfo(self._kind, self._rest.context, version, nodes, proxy_mode, note)
+        self._info = ClusterInfo(self._kind, self._rest.context, version, nodes, proxy_mode, note, await self._uid())
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         self._rest.close()
+
+    async def _uid(self) -> str:
+        """The usual identity of a cluster, which has none of its own; "" where the namespace may not be read."""
+        try:
+            return str((await self.get(Ref("Namespace", "kube-system")))["metadata"]["uid"])
+        except (ClusterError, KeyError):
+            return ""
 
     async def _proxy_mode(self) -> str:
         """kube-proxy's own configuration as kubeadm stores it; its empty mode means iptables on Linux."""

@@ -6,11 +6,12 @@ from __aenter__ to __aexit__; a control loop that fails ends the lab with its er
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,7 +59,9 @@ class LabCluster:
 
     @property
     def info(self) -> ClusterInfo:
-        return ClusterInfo("lab", self.options.name, "lab", self.options.nodes, "nftables (emulated)", NOTE)
+        words = json.dumps(asdict(self.options), sort_keys=True, default=str)
+        uid = hashlib.sha256(words.encode()).hexdigest()[:12]
+        return ClusterInfo("lab", self.options.name, "lab", self.options.nodes, "nftables (emulated)", NOTE, uid)
 
     @property
     def plant(self) -> Plant:

@@ -17,25 +17,9 @@ class Sink(Protocol):
 
     def pod_number(self, name: bytes) -> int: ...
 
-    def add(
-        self,
-        seq: int,
-        stream: int,
-        connection: int,
-        kind: int,
-        phase: int,
-        status: int,
-        errno: int,
-        pod: int,
-        local_port: int,
-        due_ns: int,
-        sent_ns: int,
-        connected_ns: int,
-        first_byte_ns: int,
-        done_ns: int,
-        served: int,
-        conn: int,
-    ) -> None: ...
+    def add(self, *record: int) -> None:
+        """One record: its numbers in the order of record.FIELDS."""
+        ...
 
 
 class Sender(Protocol):

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hazd.errors import JournalError
+from hazd.journal import write_sealed
 from hazd.report import build, console, junit, markdown
 from tests.golden.simulated import World
 from tests.golden.worlds import network_cut, node_loss, rollout, scale_out
@@ -25,11 +26,11 @@ def write_run(folder: Path, trials: dict[str, tuple[World, dict[str, Any]]]) -> 
     planned = []
     for name, (world, fields) in trials.items():
         world.rate = 80.0
-        world.write(folder / "trials" / name, **({"name": name} | fields))
+        world.write(folder / "trials" / name, **({"name": name, "run": folder.name} | fields))
         planned.append({"name": name})
     cluster = {"kind": "lab", "name": "simulated", "version": "v1.34.4", "nodes": 3, "proxy_mode": "nftables"}
     meta = {"schema": 1, "run": folder.name, "scenario": "rollout", "cluster": cluster, "trials": planned}
-    (folder / "run.json").write_text(json.dumps(meta))
+    write_sealed(folder / "run.json", meta)
     return folder
 
 

@@ -23,12 +23,12 @@ def add(ledger: Ledger, seq: int, kind: int = 0, lag_ns: int = 0) -> None:
 def test_fields_land_in_their_places(tmp_path: Path) -> None:
     """The order of `add` is the order of record.FIELDS, at the limits of each field too."""
     ledger = Ledger(tmp_path / "r.bin")
-    values = [2 ** {"B": 8, "H": 16, "I": 32, "q": 63}[code] - 1 - number for number, (_, code) in enumerate(FIELDS)]
+    values = [2 ** {"B": 8, "H": 16, "I": 32, "q": 63}[field.code] - 1 - number for number, field in enumerate(FIELDS)]
     values[3] = 7  # kind: counted, so it must be one
     ledger.add(*values)
     ledger.close()
     row = np.fromfile(ledger.path, dtype=np.dtype(DTYPE_FIELDS))[0]
-    assert [int(row[name]) for name, _ in FIELDS] == values
+    assert [int(row[field.name]) for field in FIELDS] == values
 
 
 def test_batches(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def trial(name: str = "t", workers: int = 2, template: Manifest | None = None, *
     for doc in documents:
         doc["metadata"].pop("namespace")
     plan = TrafficPlan("http://target/", 20.0, (Stream("new"),), timeout_s=2.0)
-    given: dict[str, Any] = {"warmup_s": 2.0, "settle_s": 2.0, "settings": {"sample": False}, "timeout_s": 60.0} | more
+    given: dict[str, Any] = {"warmup_s": 2.0, "settle_s": 2.0, "app": None, "timeout_s": 60.0} | more
     return Trial(
         name, "poke", (), rate=20.0, replicas=4, setup=Setup(documents), traffic=plan, workers=workers, **given
     )

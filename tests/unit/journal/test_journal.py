@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hazd.errors import JournalError
-from hazd.journal import TrialWriter, decode_records, read_run, read_trial, trial_folders, write_json
+from hazd.journal import SCHEMA, TrialWriter, decode_records, read_run, read_trial, trial_folders, write_sealed
 from hazd.model import Event, FailureKind, Phase, Ref
 from hazd.record import FIELDS, RECORD
 
-NAMES = [name for name, _ in FIELDS]
+NAMES = [field.name for field in FIELDS]
 T0 = 1_790_000_000_000_000_000
 
 
@@ -94,7 +94,7 @@ def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
 
 def test_trials_come_in_the_order_they_were_planned(tmp_path: Path) -> None:
     """Trials that never began are left out."""
-    write_json(tmp_path / "run.json", {"trials": [{"name": "b"}, {"name": "a"}, {"name": "never"}]})
+    write_sealed(tmp_path / "run.json", {"schema": SCHEMA, "trials": [{"name": "b"}, {"name": "a"}, {"name": "never"}]})
     for name in ("a", "b"):
         TrialWriter(tmp_path / "trials" / name, {"name": name}).close("complete")
     assert [folder.name for folder in trial_folders(tmp_path)] == ["b", "a"]

@@ -70,8 +70,8 @@ def test_no_more_is_held_than_overlaps() -> None:
 
 
 def raw_record(seq: int, due_ns: int) -> bytes:
-    values = dict.fromkeys((name for name, _ in FIELDS), 0) | {"seq": seq, "due_ns": due_ns, "sent_ns": due_ns}
-    return RECORD.pack(*(values[name] for name, _ in FIELDS))
+    values = dict.fromkeys((field.name for field in FIELDS), 0) | {"seq": seq, "due_ns": due_ns, "done_ns": due_ns}
+    return RECORD.pack(*(values[field.name] for field in FIELDS))
 
 
 def write_shards(writer: TrialWriter, shards: int, number: int) -> None:
