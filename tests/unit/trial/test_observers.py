@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ POD = observer_pod(0, namespace="t", node=NODE, image="app:a", labels={"a": "b"}
 FLOW = Flow(b"\x0a\xf4\0\5", 40000, b"\x0a\xf4\1\7", 8080)
 
 
-def observe(tmp_path: Path, say: Callable[[Desk], Awaitable[None]], *, skew_ns: int = 0) -> tuple[dict[str, Any], Any]:
+def observe(
+    tmp_path: Path, say: Callable[[Desk], Coroutine[Any, Any, None]], *, skew_ns: int = 0
+) -> tuple[dict[str, Any], Any]:
     """Launch one observer, let `say` write its log, and give its account and the flows of the journal."""
     found: list[dict[str, Any]] = []
 
