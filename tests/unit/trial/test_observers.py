@@ -8,13 +8,13 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-from tests.unit.trial.bench import Desk, now_ns, on_desk
 
 from hazd.journal.flows import FlowWriter, read_flows
 from hazd.observe.conntrack import Flow
 from hazd.observe.lines import Line, encode
 from hazd.observe.pod import observer_pod
 from hazd.trial.observers import READY_S, Observers
+from tests.unit.trial.bench import Desk, now_ns, on_desk
 
 NODE = "lab-control-plane"
 POD = observer_pod(0, namespace="t", node=NODE, image="app:a", labels={"a": "b"}, service="10.96.0.10:80", most_s=60)
