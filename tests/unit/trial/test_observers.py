@@ -8,8 +8,9 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import pandas as pd
 
-from hazd.journal.flows import FlowWriter, read_flows
+from hazd.journal.flows import FLOWS_FILE, FlowWriter
 from hazd.observe.conntrack import Flow
 from hazd.observe.lines import Line, encode
 from hazd.observe.pod import observer_pod
@@ -41,7 +42,8 @@ def observe(
 
     on_desk(test)
     (account,) = found
-    return account, read_flows(tmp_path)
+    path = tmp_path / FLOWS_FILE
+    return account, pd.read_feather(path) if path.exists() else None
 
 
 async def log(desk: Desk, *lines: Line) -> None:
