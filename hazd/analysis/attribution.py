@@ -31,7 +31,7 @@ _BY = {
     "timeout": "timed out at",
     "reset": "reset by",
     "eof": "closed early by",
-    "bad_status": "answered badly by",
+    "bad_status": "bad status from",
     "other": "failed at",
 }
 _ALONE = {
@@ -40,7 +40,7 @@ _ALONE = {
     "timeout": "timed out",
     "reset": "reset",
     "eof": "closed early",
-    "bad_status": "answered badly",
+    "bad_status": "bad status",
     "other": "failed otherwise",
 }
 

@@ -20,7 +20,7 @@ from hazd.analysis.story import PodLife, Span, Story
 
 S = 1_000_000_000
 _AGAINST_RULES = 0.05
-"""What is left of a suspicion when the node's rules, as far as they can be told, did not hold the pod."""
+"""What is left of a suspicion when the node's rules, as far as they can be known, did not hold the pod."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Case:
         return (self.failed.peer == "") | (self.failed.peer == pod.name)
 
     def listening_ns(self, pod: PodLife) -> int | None:
-        """When the pod began to answer: its own log, else its first good answer.
+        """When the pod began to answer: its own log, else its first good response.
 
-        Where no answer names its pod, a readinessProbe has asked for us: it answered before it was listed.
+        Where no response names its pod, a readinessProbe has asked for us: it answered before it was listed.
         """
         if pod.listening_ns is not None or pod.existed:
             return pod.listening_ns
-        if self.requests.nameless and (self.meta.get("workload") or {}).get("probed"):
+        if self.requests.unidentified and (self.meta.get("workload") or {}).get("probed"):
             return pod.added_ns
         import numpy as np
 

@@ -56,7 +56,7 @@ class Propagation:
 def measure_propagation(case: Case) -> Propagation:
     """Lag per endpoint that was added or removed after the origin, and vantage.
 
-    Left out: changes never taken up, those too far from any new connection to be timed, and terminating pods that
+    Skipped: changes never taken up, those too far from any new connection to be timed, and terminating pods that
     were in the rules only because none was ready.
     """
     import numpy as np

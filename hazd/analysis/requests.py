@@ -53,8 +53,8 @@ class Requests:
         return self.kind == FailureKind.OK
 
     @cached_property
-    def nameless(self) -> bool:
-        """Whether no answer says which pod gave it, as those of hazd's sample app do (`x-hazd-pod`)."""
+    def unidentified(self) -> bool:
+        """Whether no response says which pod gave it, as those of hazd's sample app do (`x-hazd-pod`)."""
         return not (self.pod != "").any()
 
     @cached_property

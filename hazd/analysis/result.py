@@ -31,7 +31,7 @@ from hazd.model import CONTROL_STREAM, Criteria, Outage, TrialRecord, Verdict
 
 @dataclass(frozen=True)
 class StreamResult:
-    """One stream's numbers. latency: of good answers, from when they were due (a late client is not hidden)."""
+    """One stream's numbers. latency: of good responses, from when they were due (a late client is not hidden)."""
 
     name: str
     connection: str
@@ -245,7 +245,7 @@ def _late(requests: Requests) -> dict[str, float | None]:
 
 
 def _recovery(good_again: list[int | None], start_ns: int) -> float | None:
-    """Seconds from the start of the disruption until every client had a good answer after its last failure."""
+    """Seconds from the start of the disruption until every client had a good response after its last failure."""
     if not good_again or None in good_again or not start_ns:
         return None
     return max(0.0, (max(at for at in good_again if at is not None) - start_ns) / S)

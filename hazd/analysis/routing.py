@@ -43,8 +43,8 @@ class Routing:
     """versions: in order. starts: worker -> when its node took each (with a later one: as that; never: far off).
 
     address_s: how long the address of a pod outlives its process, typically: so long it refuses, then it is silent.
-    slack_ns: 0 where `starts` was read off the requests. Where no answer names its pod they tell nothing: then `starts`
-    is when the endpoints changed, and a node may have lagged behind by that much.
+    slack_ns: 0 where `starts` was read off the requests. Where no response names its pod they say nothing: `starts` is
+    then when the endpoints changed, and a node may have lagged behind by that much.
     """
 
     versions: tuple[Version, ...]
@@ -118,7 +118,7 @@ def infer_routing(requests: Requests, story: Story, listening: Mapping[str, int 
     versions = read_versions(story)
     if not versions:
         return Routing(versions, {}, ADDRESS_S[0])
-    if requests.nameless:
+    if requests.unidentified:
         import numpy as np
 
         times = np.array([version.at_ns for version in versions], dtype=np.int64)
@@ -175,10 +175,10 @@ def _fit(pod: PodLife, listening_ns: int | None, story: Story, requests: Request
     sent, kind, answered = requests.sent_ns[mine], requests.kind[mine], requests.pod[mine]
     ok = kind == FailureKind.OK
     by_name = np.where(answered == "", -1.0, answered == pod.name)
-    deaf = np.zeros(len(mine), bool)
+    not_listening = np.zeros(len(mine), bool)
     if not pod.existed:
         # a pod never heard of as listening may be either
-        deaf = np.ones(len(mine), bool) if listening_ns is None else sent < listening_ns
+        not_listening = np.ones(len(mine), bool) if listening_ns is None else sent < listening_ns
     dead = np.zeros(len(mine))
     end_ns = pod.end_ns
     node = story.nodes.get(pod.node)
@@ -190,12 +190,12 @@ def _fit(pod: PodLife, listening_ns: int | None, story: Story, requests: Request
     # the address outlives the process by a moment in which it refuses, and is silent from then on
     gone = 0.0 if end_ns is None else 1.0 - np.exp(-np.clip((sent - end_ns) / (address_s * _S), 0.0, 60.0))
     silence = np.where(dead > 0, np.maximum(gone, (lost_ns is not None and dead) * 1.0), 0.0)
-    refusal = np.where(dead > 0, np.maximum(1.0 - silence, 0.02), deaf * 1.0)
-    good = np.where(by_name >= 0, by_name, (dead == 0) & ~deaf)
+    refusal = np.where(dead > 0, np.maximum(1.0 - silence, 0.02), not_listening * 1.0)
+    good = np.where(by_name >= 0, by_name, (dead == 0) & ~not_listening)
     if listening_ns is None and not pod.existed:
         good = np.where(by_name >= 0, by_name, 0.5)
         refusal = np.maximum(refusal * 0.5, 0.05)
-    fit = np.where(ok, good, np.where(kind == FailureKind.REFUSED, refusal, silence + 0.02 * deaf))
+    fit = np.where(ok, good, np.where(kind == FailureKind.REFUSED, refusal, silence + 0.02 * not_listening))
     taken = ~ok & (requests.phase[mine] != Phase.CONNECT)  # the connection stood, and then it was cut
     cut = np.zeros(len(mine), bool)
     if end_ns is not None:

@@ -1,7 +1,7 @@
 """How evenly requests are spread over the pods that could have answered them, at the end and over time.
 
 Kept connections stay with the pod they were made to, so after a scale-out the new pods get nothing until connections
-are made anew; this is where that is seen.
+are established again; this is where that is seen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hazd.analysis.stats import gini, rounded
 
 @dataclass(frozen=True)
 class Skew:
-    """stream "" = all. shares: bins x pods, the share of each bin's answers (NaN where nothing was answered).
+    """stream "" = all. shares: bins x pods, the share of each bin's responses (NaN where nothing was answered).
 
     edges_s: the bins' left edges in seconds since the origin. last: share per pod in the last fifth of the traffic,
     over the pods that were listed ready all through it; gini and max_over_mean are of these.
@@ -31,7 +31,7 @@ class Skew:
     gini: float | None
     max_over_mean: float | None
     newcomers_share: float | None
-    """The part of the last fifth's answers that came from pods born in the trial; None when there are none."""
+    """The part of the last fifth's responses that came from pods born in the trial; None when there are none."""
     newcomers_even: float
     """What that part would be if every pod answered alike."""
 
@@ -46,7 +46,7 @@ class Skew:
 
 
 def measure_skew(case: Case, stream: str = "", bins: int = 60) -> Skew | None:
-    """The shares of one stream's (or all) good answers; None when no answer named its pod."""
+    """The shares of one stream's (or all) good responses; None when no response named its pod."""
     import numpy as np
 
     requests = case.requests

@@ -1,6 +1,6 @@
 """Whether the watches saw everything: their gaps, and whether they were alive to the end.
 
-At the end of a trial the recorder lists every kind anew and compares it with what its watch had shown
+At the end of a trial the recorder lists every kind again and compares it with what its watch had shown
 (`trial.json`, `watched`): equal resourceVersions prove that no change was missed, also where nothing changed.
 """
 

@@ -1,4 +1,4 @@
-"""A whole answer with a status that was not expected: the pod, or a proxy before it, was there and said no."""
+"""A whole response with a status that was not expected: the pod, or a proxy before it, was there and said no."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Requests to a pod that nothing disturbed failed at the same time: the client or the network did it, not the service.
 
-No pod's transition makes another pod's answers fail, so where the control target's requests failed on the same worker,
+No pod's transition makes requests to another pod fail, so where the control target's failed on the same worker,
 this explains the service's failures better than any race does.
 """
 

@@ -1,7 +1,7 @@
 """A living pod closed a kept connection just as the client used it again.
 
 No pod transition is to blame: a server's keep-alive limit met a client that kept the connection longer (RFC 9112
-9.3.1). It is told apart so that it is not booked on a rollout that had nothing to do with it.
+9.3.1). It is distinguished so that it is not booked on a rollout that had nothing to do with it.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
 def _explain(case: Case, pod: PodLife, end_ns: int) -> Any:
     def explain(positions: Any) -> tuple[str, tuple[str, ...]]:
-        evidence = [f"{pod.name}'s process ended at {case.at(end_ns)}, between request and answer"]
+        evidence = [f"{pod.name}'s process ended at {case.at(end_ns)}, between request and response"]
         if pod.sigterm_ns is not None:
             evidence.append(f"SIGTERM had come at {case.at(pod.sigterm_ns)}")
             return "exited with requests in hand", tuple(evidence)

@@ -24,7 +24,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
 
     failed = case.failed
     refused = (failed.kind == FailureKind.REFUSED) & (failed.phase == Phase.CONNECT)
-    # a time-out here is a SYN to a pod whose network was not up yet: rare, but nothing else explains it so early
+    # a timeout here is a SYN to a pod whose network was not up yet: rare, but nothing else explains it so early
     fits = refused * 1.0 + 0.2 * ((failed.kind == FailureKind.TIMEOUT) & (failed.phase == Phase.CONNECT))
     for pod in case.story.pods.values():
         added_ns, listening_ns = pod.added_ns, case.listening_ns(pod)
@@ -51,8 +51,8 @@ def suspects(case: Case) -> Iterator[Suspect]:
 def _explain(case: Case, name: str, added_ns: int, listening_ns: int | None) -> Any:
     def explain(positions: Any) -> tuple[str, tuple[str, ...]]:
         evidence = [f"an EndpointSlice listed {name} ready at {case.at(added_ns)}"]
-        if listening_ns is None and case.requests.nameless:
-            evidence.append("nothing says when it began to listen: it has no readinessProbe, no answer names its pod")
+        if listening_ns is None and case.requests.unidentified:
+            evidence.append("nothing says when it began to listen: it has no readinessProbe, no response names its pod")
         elif listening_ns is None:
             evidence.append(f"{name} never answered")
         else:

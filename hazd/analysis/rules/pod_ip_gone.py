@@ -1,4 +1,4 @@
-"""No route or a time-out in connect: the pod's address was gone while a node's rules still sent to it.
+"""No route or a timeout in connect: the pod's address was gone while a node's rules still sent to it.
 
 Both kinds are one cause: the node asks for the dead address by ARP, fails after about 3 s, and the kernel limits the
 "host unreachable" answers it then sends to about one a second per peer (icmp_ratelimit), so most clients see silence.

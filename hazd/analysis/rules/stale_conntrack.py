@@ -1,4 +1,4 @@
-"""No route or time-outs while no pod was in transition: the node still maps a reused source port to a pod long dead.
+"""No route or timeouts while no pod was in transition: the node still maps a reused source port to a pod long dead.
 
 conntrack keeps the translation of a finished connection for up to two minutes (nf_conntrack_tcp_timeout_time_wait);
 a client that takes the same source port meanwhile is sent where the old connection went, whatever the rules now say.

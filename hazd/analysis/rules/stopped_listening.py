@@ -35,7 +35,7 @@ def suspects(case: Case) -> Iterator[Suspect]:
         if pod.deleted_ns is not None and end_ns is not None:
             refuses = within(failed.sent_ns, 0, end_ns, after_s=case.routing.address_s)
             scores = scores * np.maximum(refuses, _SLOW_TEARDOWN)
-        if case.requests.nameless and end_ns is not None:
+        if case.requests.unidentified and end_ns is not None:
             # no log says whether it closed its listener at SIGTERM; when its process has ended it certainly has
             scores = scores * np.where(failed.done_ns < end_ns, _MAY_HAVE_CLOSED, 1.0)
         # the kernel names the pod: that it refused after this moment is all there is to know
@@ -58,24 +58,24 @@ def _closed_ns(pod: PodLife) -> int | None:
 def _explain(case: Case, pod: PodLife, closed_ns: int) -> Any:
     def explain(positions: Any) -> tuple[str, tuple[str, ...]]:
         last_ns = int(case.failed.sent_ns[positions].max())
-        nameless = case.requests.nameless
+        unidentified = case.requests.unidentified
         if pod.sigterm_ns is not None:
             began = f"{pod.name} got SIGTERM at {case.at(pod.sigterm_ns)}"
         else:
-            began = f"{pod.name} {'was told to end' if nameless else 'stopped'} at {case.at(closed_ns)}"
+            began = f"{pod.name} {'was deleted' if unidentified else 'stopped'} at {case.at(closed_ns)}"
         evidence = [began]
         if pod.end_ns is not None:
             evidence.append(f"its process was gone at {case.at(pod.end_ns)}")
         if pod.removed_ns is not None:
             evidence.append(f"its EndpointSlice dropped it at {case.at(pod.removed_ns)}")
-        still = "may still have sent" if nameless else "still sent"
+        still = "may still have sent" if unidentified else "still sent"
         evidence.append(f"{case.where(positions)} {still} to it at {case.at(last_ns)}")
         if pod.deleted_ns is None:
             return "its process had ended, nobody had deleted the pod", tuple(evidence)
         if case.fell_back(positions):
             evidence.append("no pod was ready, so the rules fell back to terminating ones (KEP-1669)")
             return "already shut down, but no pod was ready", tuple(evidence)
-        alive = nameless and pod.end_ns is not None and last_ns < pod.end_ns
+        alive = unidentified and pod.end_ns is not None and last_ns < pod.end_ns
         return "shutting down" if alive else "already shut down", tuple(evidence)
 
     return explain

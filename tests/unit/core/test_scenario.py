@@ -134,3 +134,15 @@ def test_how_many_nodes_a_scenario_takes_is_known_beforehand(name: str, given: d
     """From its header and its options."""
     item = load_scenarios()[name]
     assert item.nodes_taken(dict(item.options) | given) == taken
+
+
+def test_what_a_scenario_expects_is_counted() -> None:
+    """All replicas of a rollout, as many pods as are deleted by hand, evictions or resizes of a VPA."""
+    found = load_scenarios()
+    rollout, deletion, vpa = found["rollout"], found["pod-delete"], found["vpa"]
+    assert rollout.expected(rollout.options, 4) == {"terminations": 4, "additions": 4}
+    assert deletion.expected({**deletion.options, "count": 2}, 4) == {"terminations": 2, "additions": 2}
+    assert deletion.expected({**deletion.options, "count": 9}, 4) == deletion.expected(deletion.options, 4)
+    assert vpa.expected({**vpa.options, "mode": "recreate"}, 3) == {"terminations": 3, "additions": 3}
+    assert vpa.expected({**vpa.options, "mode": "in-place"}, 3) == {"resizes": 3}
+    assert all(item.expected(item.options, 4) for item in found.values())
