@@ -196,7 +196,9 @@ def say(attribution: Attribution, failed: int, total: int, at_risk: Sequence[Los
 
     at_risk: what the bound on unseen losses rests on; the requests themselves bound nothing, since they fail in bursts.
     """
-    text = f"{failed:,} of {total:,} requests failed" if total else "no request was recorded"
+    if not total:
+        return "no request was recorded"
+    text = f"{failed:,} of {total:,} requests failed"
     if failed:
         seen = attribution.known()["seen"]
         text += f", all {seen:,} seen" if seen == failed else f", {seen:,} of them seen" if seen else ""

@@ -115,15 +115,12 @@ class Story:
         return _holes([span for pod in self.pods.values() for span in pod.ready + pod.serving])
 
 
-def look(detail: Mapping[str, Any], *paths: str) -> Any:
-    """The first of the dotted paths that the digest has, None when it has none."""
-    for path in paths:
-        found: Any = detail
-        for step in path.split("."):
-            found = found.get(step) if isinstance(found, Mapping) else None
-        if found is not None:
-            return found
-    return None
+def look(detail: Mapping[str, Any], path: str) -> Any:
+    """What the digest has at a dotted path, None when it has nothing there."""
+    found: Any = detail
+    for step in path.split("."):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
 
 
 def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
@@ -171,7 +168,7 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
             expected = int(look(event.detail, "status.expectedPods") or 0)
             story.budgets[name] = max(expected, story.budgets.get(name, 0))
         elif kind == "Event" and look(event.detail, "type") == "Warning":
-            words = f"{look(event.detail, 'reason') or ''}: {look(event.detail, 'message', 'note') or ''}"
+            words = f"{look(event.detail, 'reason') or ''}: {look(event.detail, 'message') or ''}"
             story.warnings.append((event.observed_ns, words))
     story.pods = {name: pod for name, pod in story.pods.items() if _is_workload(pod)}
     return story
@@ -179,7 +176,7 @@ def read_story(events: Sequence[Event], meta: Mapping[str, Any]) -> Story:
 
 def _is_tested(detail: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a pod has the labels of the workload under test; a digest without any label is not held against it."""
-    own = look(detail, "labels", "metadata.labels") or {}
+    own = look(detail, "labels") or {}
     return own.get("app") not in _OWN and (not own or labels.items() <= own.items())
 
 
@@ -216,7 +213,7 @@ def _app_clocks(
         if event.source == "app" and event.stated_ns is not None:
             delay = event.observed_ns - event.stated_ns
             delays[event.ref.name] = min(delay, delays.get(event.ref.name, delay))
-        elif event.ref.kind == "Pod" and (node := look(event.detail, "spec.nodeName", "nodeName", "node")):
+        elif event.ref.kind == "Pod" and (node := look(event.detail, "spec.nodeName")):
             nodes[event.ref.name] = str(node)
     of_node = {
         str(item["node"]): int(item.get("offset_ns") or 0) for item in meta.get("workers", ()) if item.get("node")
@@ -262,19 +259,19 @@ def _pod(pod: PodLife, event: Event, container: str = "") -> None:
         if pod.deleted_ns is None:
             pod.deleted_ns = at_ns
         return
-    pod.node = str(look(detail, "spec.nodeName", "nodeName", "node") or pod.node)
-    pod.ip = str(look(detail, "status.podIP", "podIP", "ip") or pod.ip)
-    if pod.deleted_ns is None and look(detail, "metadata.deletionTimestamp", "deletionTimestamp"):
+    pod.node = str(look(detail, "spec.nodeName") or pod.node)
+    pod.ip = str(look(detail, "status.podIP") or pod.ip)
+    if pod.deleted_ns is None and look(detail, "deletionTimestamp"):
         pod.deleted_ns = at_ns
     _switch(pod.condition, _condition(detail, "Ready") == "True", at_ns)
-    for status in look(detail, "status.containerStatuses", "containerStatuses") or ():
+    for status in look(detail, "status.containerStatuses") or ():
         if container and status.get("name", container) != container:
             continue
         cpu = str(look(status, "resources.requests.cpu") or "")
         if pod.cpu and cpu and cpu != pod.cpu:
             pod.resized_ns = at_ns
         pod.cpu = cpu or pod.cpu
-        terminated = look(status, "state.terminated", "terminated")
+        terminated = look(status, "state.terminated")
         if terminated and pod.terminated_ns is None:
             pod.terminated_ns = at_ns
             pod.exit_code = look(terminated, "exitCode")
@@ -282,9 +279,7 @@ def _pod(pod: PodLife, event: Event, container: str = "") -> None:
 
 
 def _condition(detail: Mapping[str, Any], name: str) -> str:
-    conditions = look(detail, "status.conditions", "conditions") or ()
-    if isinstance(conditions, Mapping):
-        return str(conditions.get(name, ""))
+    conditions = look(detail, "status.conditions") or ()
     return next((str(item.get("status", "")) for item in conditions if item.get("type") == name), "")
 
 
@@ -304,9 +299,8 @@ def _endpoints(detail: Mapping[str, Any]) -> dict[str, tuple[bool, bool]]:
     """Pod name -> (ready, serving while terminating) of one slice. A missing `ready` means ready (discovery/v1 API)."""
     found: dict[str, tuple[bool, bool]] = {}
     for endpoint in look(detail, "endpoints") or ():
-        target = look(endpoint, "targetRef.name", "target.name")
-        name = str(target or look(endpoint, "targetRef", "target", "pod") or "")
-        conditions = look(endpoint, "conditions") or endpoint
+        name = str(look(endpoint, "targetRef.name") or "")
+        conditions = look(endpoint, "conditions") or {}
         ready = conditions.get("ready") is not False
         last_resort = bool(conditions.get("serving")) and bool(conditions.get("terminating"))
         before = found.get(name, (False, False))

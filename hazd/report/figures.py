@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE, GREY = (
+BLACK, ORANGE, GREEN, YELLOW, BLUE, VERMILLION, PURPLE, GREY = (
     "#000000",
     "#E69F00",
-    "#56B4E9",
     "#009E73",
     "#F0E442",
     "#0072B2",

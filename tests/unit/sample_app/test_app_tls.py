@@ -196,7 +196,7 @@ def test_nonsense_after_the_preface_ends_the_connection_alone() -> None:
     [
         ({"HAZD_TLS_CERT": CERTIFICATE.chain_pem}, "HAZD_TLS_CERT, HAZD_TLS_KEY: must be given both or neither"),
         ({"HAZD_TLS_CERT": "a", "HAZD_TLS_KEY": "b"}, "HAZD_TLS_CERT, HAZD_TLS_KEY: must be a PEM certificate"),
-        ({"HAZD_HTTP2": "yes"}, "HAZD_HTTP2='yes': must be a whole number from 0 to 1"),
+        ({"HAZD_HTTP2": "yes"}, "HAZD_HTTP2='yes': must be an integer from 0 to 1"),
     ],
 )
 def test_what_cannot_be_served_is_one_line(knobs: dict[str, str], words: str) -> None:
