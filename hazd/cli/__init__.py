@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from hazd import __version__
+from hazd.cli.help import HELP, help_of
 from hazd.errors import EXIT_INTERRUPTED, HazdError
 
 app = typer.Typer(
@@ -19,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    context_settings={"help_option_names": list(HELP), "max_content_width": 110},
     help="Tell whether a Kubernetes service stays up while it is rolled, scaled, drained or rescheduled, why not, and "
     "what the smallest fix is.\n\n"
     "Start with `hazd run rollout --startup-delay 2 --compare --with-prestop --with-readiness "
@@ -47,6 +48,10 @@ def main() -> None:
     # Each module registers its commands when it is imported; the order is that of --help.
     for module in ("run", "matrix", "compare", "reports", "cluster"):
         importlib.import_module(f"hazd.cli.{module}")
+    shown = help_of(app, sys.argv[1:])
+    if shown is not None:
+        typer.echo(shown)
+        return
     try:
         app()
     except HazdError as error:

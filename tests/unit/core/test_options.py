@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,11 @@ import pytest
 from typer.main import get_command
 
 import hazd.cli
+import hazd.cli.compare
 import hazd.cli.conduct
 import hazd.cli.matrix
 import hazd.cli.run
+from hazd.cli.help import help_of
 from hazd.cli.options import AppOptions, ClusterOptions, OutputOptions, TrafficOptions, plan_options
 from hazd.cli.words import kept_words
 from hazd.fixes import load
@@ -54,6 +59,31 @@ def asked(monkeypatch: pytest.MonkeyPatch, *args: str) -> list[Options]:
     for item in found:
         check(item, load_scenarios(), load())
     return found
+
+
+@pytest.mark.parametrize("command", ["run", "matrix", "compare"])
+def test_help_groups_the_options_under_headings(command: str) -> None:
+    """Each option once, below the heading of its group; none but --help has no group."""
+    params = get_command(hazd.cli.app).commands[command].params  # type: ignore[attr-defined]
+    text = (help_of(hazd.cli.app, [command, "--help"]) or "").split("  Examples:")[0]
+    sections = dict(re.findall(r"^(\w[\w ]*):\n((?: .*\n|\n(?= ))+)", text + "\n", re.MULTILINE))
+    for item in params:
+        if item.param_type_name == "option":
+            assert item.rich_help_panel
+            holding = [title for title, body in sections.items() if re.search(rf"^  {item.opts[0]}\b", body, re.M)]
+            assert holding == [item.rich_help_panel]
+    assert sections["Other options"].split()[:2] == ["-h,", "--help"]
+
+
+@pytest.mark.parametrize("words", [["run", "--help"], ["cluster", "create", "-h"], ["-h"]])
+def test_help_loads_nothing_heavy(words: list[str]) -> None:
+    """A line that only asks for help never gets as far as what a run needs."""
+    heavy = ("anyio", "httpx", "kubernetes", "matplotlib", "numpy", "pyarrow", "pydantic", "rich", "yaml")
+    code = f"import sys; sys.argv = ['hazd', *{words}]; import hazd.cli; hazd.cli.main()"
+    code += f"; sys.exit(' '.join(name for name in {heavy} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.strip() == ""
+    assert "Usage: " in done.stdout
 
 
 @pytest.mark.parametrize("command", ["run", "matrix"])
