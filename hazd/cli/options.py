@@ -398,6 +398,8 @@ class RepeatOptions:
 
     def for_plan(self, problems: list[str]) -> dict[str, Any]:
         """The fields of hazd.plan.Options that these options set; what cannot be read goes into `problems`."""
+        if self.until is None and self.budget != type(self).budget:
+            problems.append(f"--budget: {self.budget!r} limits --until; add that, as in --until 5%")
         return {
             "repeat": self.repeat,
             "until": None if self.until is None else parse_share(self.until, "--until", problems),

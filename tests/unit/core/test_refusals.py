@@ -138,6 +138,7 @@ BOTH: dict[str, list[Row]] = {
     ],
     "--sender": [(["--sender", "curl"], ["'curl'", "httpx, fast, auto"])],
     "--max-in-flight": [(["--max-in-flight", "0"], ["0", "below 1"])],
+    "--observe": [(["--observe", "maybe"], ["'maybe'", "one of "])],
     "--warmup": [(["--warmup", "-1"], ["-1.0", "at least 0"])],
     "--settle": [(["--settle", "inf"], ["inf", "at least 0"])],
     "--request-timeout": [(["--request-timeout", "0"], ["0.0", "above 0"])],
@@ -164,6 +165,16 @@ RUN: dict[str, list[Row]] = {
     "--grace-seconds": [(["--grace-seconds", "-1"], ["-1", "from 0 to 86400"])],
     "--compare": [(["--compare"], ["no fix is on", "--with-all"])],
     "--max-failed": [(["--max-failed", "-1"], ["-1", "at least 0"])],
+    "--repeat": [(["--repeat", "0"], ["0", "at least 1"])],
+    "--until": [
+        (["--until", "often"], ["'often'", "5%"]),
+        (["--until", "100%"], ["below 100 %", "5%"]),
+        (["--until", "5%", "--repeat", "3"], ["--repeat 3", "choose one"]),
+    ],
+    "--budget": [
+        (["--until", "5%", "--budget", "long"], ["'long'", "10m"]),
+        (["--budget", "7m"], ["7m", "--until"]),
+    ],
     "--restart": [],
     "--force": [(["--force"], ["rollout has no such option", "--set restart"])],
     "--set": [
