@@ -3,7 +3,8 @@
 `python -m bench.compare` collects runs of a rolling update in the lab until there are enough of each case (what is in
 bench/compare/result.json counts; --minutes bounds one call), draws pairs of them with a fixed seed, and lets `hazd
 compare`'s own function judge each pair. A pair is drawn from all pairs of distinct runs, so that a run is in several
-pairs: they are random, not independent. `--case NAME --runs 1` makes one run only, for CI. `--judge` only judges.
+pairs: they are random, not independent. `--case NAME --runs 1 --result FILE` makes one run
+only, for CI. `--judge` only judges.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ CASES: dict[str, tuple[str, ...]] = {
     "readinessProbe removed": FIXES,
 }
 PAIRS, REMOVALS = 40, 20
+CALIBRATION = {"no fix": 8, "readinessProbe removed": 7}
+"""The first runs of a case: stats.DISPERSION is from them, so pairs of them have rows of their own."""
 KEPT = ("verdict", "reasons", "failures", "latency_ms")
 
 Trial = dict[str, Any]
@@ -84,11 +87,16 @@ def judged(runs: dict[str, list[Trial]]) -> list[dict[str, Any]]:
         for case in CASES
     }
     questions = {
-        "no fix, with itself": drawn(list(itertools.permutations(usable["no fix"], 2)), PAIRS),
-        "readinessProbe removed, with itself": drawn(
-            list(itertools.permutations(usable["readinessProbe removed"], 2)), PAIRS
-        ),
-        "all fixes, with itself": drawn(list(itertools.permutations(usable["all fixes"], 2)), PAIRS),
+        f"{case}, with itself": drawn(list(itertools.permutations(trials[CALIBRATION.get(case, 0) :], 2)), PAIRS)
+        for case, trials in usable.items()
+    }
+    questions |= {
+        f"{case}, with itself (runs that the dispersion is from)": drawn(
+            list(itertools.permutations(usable[case][:count], 2)), PAIRS
+        )
+        for case, count in CALIBRATION.items()
+    }
+    questions |= {
         "readinessProbe removed, with all fixes": [
             (now, random.Random(index).choice(usable["all fixes"]))
             for index, now in enumerate(usable["readinessProbe removed"][:REMOVALS])
@@ -124,10 +132,13 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="of each case")
     parser.add_argument("--case", choices=CASES, help="this case only")
     parser.add_argument("--minutes", type=float, default=60.0, help="no run is begun after that")
+    parser.add_argument("--result", type=Path, default=RESULT, help="another file, without a table in docs")
     parser.add_argument("--judge", action="store_true", help="no runs, judge what is there")
     options = parser.parse_args()
     kept: dict[str, Any] = (
-        json.loads(RESULT.read_text()) if RESULT.exists() else {"schema": 1, "machine": machine(), "runs": {}}
+        json.loads(options.result.read_text())
+        if options.result.exists()
+        else {"schema": 1, "machine": machine(), "runs": {}}
     )
     runs: dict[str, list[Trial]] = kept["runs"]
     begun = time.monotonic()
@@ -138,11 +149,11 @@ def main() -> None:
             break
         with tempfile.TemporaryDirectory() as folder:
             runs.setdefault(case, []).append(one_run(case, Path(folder)))
-        write(kept, runs)
-    write(kept, runs)
+        write(options.result, kept, runs)
+    write(options.result, kept, runs)
 
 
-def write(kept: dict[str, Any], runs: dict[str, list[Trial]]) -> None:
+def write(place: Path, kept: dict[str, Any], runs: dict[str, list[Trial]]) -> None:
     """After every run, so that an hour of them is not lost to its last minute."""
     rows = judged(runs)
     result = {
@@ -152,8 +163,9 @@ def write(kept: dict[str, Any], runs: dict[str, list[Trial]]) -> None:
         "rows": rows,
         "runs": runs,
     }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n")
-    put_table(ROOT / "docs" / "compare.md", "python -m bench.compare", table(runs, rows))
+    place.write_text(json.dumps(result, indent=1) + "\n")
+    if place == RESULT:
+        put_table(ROOT / "docs" / "compare.md", "python -m bench.compare", table(runs, rows))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-DISPERSION = 9.0
-"""Variance of the failures of a run over the binomial one, where the runs at hand cannot say: the mean over the eight
-pairs of runs of identical code in bench/fidelity that had failures (0.1 to 30)."""
-DISPERSION_DEGREES = 8
-"""Degrees of freedom of DISPERSION: one a pair."""
+DISPERSION = 22.0
+"""Variance of the failures of a run over the binomial one, where the runs at hand cannot say. From runs of identical
+code that had failures: 9 over the eight pairs of bench/fidelity, on a quiet machine; 29 over the first 15 of
+bench/compare, on a busy one, where 9 called 4 of 40 identical pairs worse."""
+DISPERSION_DEGREES = 21
+"""Degrees of freedom of DISPERSION: one less than runs, for each case."""
 POWER = 0.8
 """With which a detectable rise is found; the usual choice."""
 _MOST_SPLITS = 200_000
@@ -142,7 +143,9 @@ class Comparison:
         how = f"permutation test, {_MOST_SPLITS:,} of {self.splits:,} splits of the runs"
         if self.test != "permutation":
             origin = (
-                "from bench/fidelity" if self.degrees == DISPERSION_DEGREES else "from these runs and bench/fidelity"
+                "from bench/fidelity and bench/compare"
+                if self.degrees == DISPERSION_DEGREES
+                else "also from these runs"
             )
             how = f"quasi-binomial test, dispersion {self.dispersion:.2g} {origin}"
         elif self.splits <= _MOST_SPLITS:

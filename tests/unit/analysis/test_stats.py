@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from bench.compare.__main__ import CALIBRATION
 from hazd.analysis.stats import (
     DISPERSION,
     DISPERSION_DEGREES,
@@ -22,6 +23,7 @@ from hazd.analysis.stats import (
     upper_bound,
 )
 
+ROOT = Path(__file__).parents[3]
 HISTORIES, LOOKS = 10_000, 1000
 GOAL = np.log(20)
 
@@ -119,22 +121,30 @@ def test_a_rise_that_is_said_to_be_found_is_found() -> None:
     assert 0.7 <= np.mean([item is not None and item.p_value < 0.01 for item in found]) <= 0.9
 
 
-def test_the_projects_own_repeated_runs_are_no_regressions() -> None:
-    """None of the pairs of identical runs in bench/fidelity is one; the dispersion that is assumed is their mean."""
-    cells = json.loads((Path(__file__).parents[3] / "bench" / "fidelity" / "result.json").read_text())["cells"]
-    spread = []
-    for by_cluster in cells.values():
-        for cell in by_cluster.values():
-            (one, two), due = cell["failed"], int(cell["due"])
-            if not one + two:
-                continue
-            found = compare_rates([(max(one, two), due)], [(min(one, two), due)])
+def chi_square(counts: list[tuple[int, int]]) -> float:
+    """Pearson's, of runs with one rate; one degree of freedom less than runs."""
+    rate = sum(failed for failed, _ in counts) / sum(recorded for _, recorded in counts)
+    return sum((failed - n * rate) ** 2 / (n * rate * (1 - rate)) for failed, n in counts)
+
+
+def test_the_projects_own_repeated_runs_say_the_dispersion() -> None:
+    """The default is what the runs of identical code in bench say; no pair of bench/fidelity is a regression."""
+    cells = json.loads((ROOT / "bench" / "fidelity" / "result.json").read_text())["cells"]
+    sides = []
+    for cell in (cell for by_cluster in cells.values() for cell in by_cluster.values()):
+        if sum(cell["failed"]):
+            pair = [(failed, int(cell["due"])) for failed in sorted(cell["failed"])]
+            sides.append(pair)
+            found = compare_rates(pair[1:], pair[:1])
             assert found is not None
             assert found.p_value > 0.01
-            rate = (one + two) / 2 / due
-            spread.append(sum((failed - due * rate) ** 2 for failed in (one, two)) / (due * rate * (1 - rate)))
-    assert len(spread) == DISPERSION_DEGREES
-    assert np.mean(spread) == pytest.approx(DISPERSION, abs=0.5)
+    runs = json.loads((ROOT / "bench" / "compare" / "result.json").read_text())["runs"]
+    for case, count in CALIBRATION.items():
+        requests = [trial["requests"] for trial in runs[case][:count]]
+        sides.append([(item["failed"], item["recorded"]) for item in requests])
+    degrees = sum(len(side) - 1 for side in sides)
+    assert degrees == DISPERSION_DEGREES
+    assert sum(map(chi_square, sides)) / degrees == pytest.approx(DISPERSION, abs=0.5)
 
 
 def test_the_test_is_the_one_that_the_runs_allow_and_is_named() -> None:
@@ -151,7 +161,7 @@ def test_the_test_is_the_one_that_the_runs_allow_and_is_named() -> None:
     assert few.p_value < 0.01
     one = compare_rates([(100, 2600)], [(100, 2600)])
     assert one is not None
-    assert "dispersion 9 from bench/fidelity: p = 0.5" in one.sentence
+    assert "dispersion 22 from bench/fidelity and bench/compare: p = 0.5" in one.sentence
     assert "percentage points" in one.sentence
 
 

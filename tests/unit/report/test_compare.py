@@ -118,7 +118,7 @@ def test_noise_between_two_failing_runs_is_no_regression() -> None:
     found = compare([summary(trial(248, 2628))], [summary(trial(169, 2628))])
     assert found["trials"][0]["regressions"] == []
     assert found["trials"][0]["p_value"] > 0.05
-    assert any("bench/fidelity" in line for line in lines(found))
+    assert any("bench/compare" in line for line in lines(found))
 
 
 def test_five_runs_a_side_are_compared_by_permutation() -> None:
