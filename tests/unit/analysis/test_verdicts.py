@@ -15,6 +15,7 @@ from hazd.analysis.accounting import Accounting, PodCount
 from hazd.analysis.coverage import Coverage
 from hazd.analysis.story import Story, look, read_story
 from hazd.analysis.verdict import judge
+from hazd.cluster.watch import digest
 from hazd.journal import read_trial
 from hazd.model import Event, Outcome, Ref
 from tests.golden.simulated import EPOCH_NS, NAMESPACE, S
@@ -204,14 +205,12 @@ def pod_event(at: int, reason: str, **status: Any) -> Event:
     return Event(EPOCH_NS + at, "watch", Ref("Pod", "app-a", NAMESPACE), reason, detail=status)
 
 
-def test_nested_and_flat_digests_tell_the_same_story() -> None:
-    """Both shapes of a digest are read alike."""
-    conditions = [{"type": "Ready", "status": "True"}]
-    nested = [pod_event(0, "ADDED", spec={"nodeName": "n"}, status={"podIP": "10.0.0.1", "conditions": conditions})]
-    flat = [pod_event(0, "ADDED", nodeName="n", podIP="10.0.0.1", conditions=conditions)]
-    found = [read_story(events, {"namespace": NAMESPACE}).pods["app-a"] for events in (nested, flat)]
-    assert found[0] == found[1]
-    assert (found[0].node, found[0].ip) == ("n", "10.0.0.1")
+def test_a_digest_is_read_as_the_watch_writes_it() -> None:
+    """Node, address and readiness come from where `cluster.watch.digest` puts them."""
+    status = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    obj = {"kind": "Pod", "metadata": {"name": "app-a"}, "spec": {"nodeName": "n"}, "status": status}
+    pod = read_story([pod_event(0, "ADDED", **digest(obj))], {"namespace": NAMESPACE}).pods["app-a"]
+    assert (pod.node, pod.ip, len(pod.condition)) == ("n", "10.0.0.1", 1)
 
 
 def test_an_app_with_another_clock_is_put_right() -> None:
@@ -266,7 +265,7 @@ def clock_event(pod: str, offset_ns: int, uncertainty_ns: int = 3_000_000) -> Ev
 
 
 def on_node(pod: str, node: str) -> Event:
-    return Event(EPOCH_NS, "watch", Ref("Pod", pod, NAMESPACE), "ADDED", detail={"nodeName": node})
+    return Event(EPOCH_NS, "watch", Ref("Pod", pod, NAMESPACE), "ADDED", detail={"spec": {"nodeName": node}})
 
 
 def said(pod: str, stated_ns: int) -> Event:
@@ -317,7 +316,7 @@ def test_a_sidecars_end_is_not_the_apps() -> None:
         {"name": "proxy", "state": {"terminated": {"exitCode": 137}}, "restartCount": 2},
         {"name": "web", "state": {"running": {}}, "restartCount": 0},
     ]
-    event = pod_event(0, "ADDED", containerStatuses=statuses)
+    event = pod_event(0, "ADDED", status={"containerStatuses": statuses})
     pod = read_story([event], {"workload": {"container": "web"}}).pods["app-a"]
     assert (pod.exit_code, pod.terminated_ns, pod.restarts) == (None, None, 0)
     assert read_story([event], {"workload": {"container": "proxy"}}).pods["app-a"].exit_code == 137
