@@ -28,11 +28,12 @@ def start_and_wait_for(text: str, out: Path, cluster: str) -> subprocess.Popen[s
     raise AssertionError(f"the run ended ({process.wait()}) before it said {text!r}")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_ctrl_c_keeps_the_data_and_cleans_up(cluster: str, tmp_path: Path) -> None:
+def test_an_interrupted_run_keeps_the_data_and_cleans_up(cluster: str, number: signal.Signals, tmp_path: Path) -> None:
     """Exit code 130, complete records up to the interruption, a report, nothing left to clean."""
     process = start_and_wait_for("disruption: rollout", tmp_path, cluster)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=150)
     assert process.returncode == 130, errors[-3000:]
     record = read_trial(tmp_path / "cut" / "trials" / "rollout--baseline")
