@@ -136,7 +136,7 @@ CONTROL_STREAM = "control"
 
 @dataclass(frozen=True, slots=True)
 class TrafficPlan:
-    """What one worker is told. rate: per second over all workers; this one sends every `shards`-th due time.
+    """What one worker gets. rate: per second over all workers; this one sends every `shards`-th due time.
 
     profile: "constant", "poisson", "ramp:FROM:TO:SECONDS" or "steps:RATE@SECONDS,...". url: http(s)://HOST[:PORT]/PATH.
     expect: statuses that count as ok.

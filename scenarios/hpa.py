@@ -68,7 +68,7 @@ def add_autoscaler(documents: tuple[Manifest, ...], options: Mapping[str, Any]) 
     expects=("terminations", "additions"),
     profile="steps:20%@15,100%@60,20%@3600",
     prepare=add_autoscaler,
-    sample_only="the load makes the sample app burn CPU, as no other app would be told to",
+    sample_only="the load makes the sample app burn CPU, as no other app would",
 )
 async def disrupt(stage: Stage) -> None:
     before = stage.trial.replicas

@@ -3,7 +3,7 @@
 With --restart, or where there is no tag to change to, only an annotation changes, as `kubectl rollout restart` does it.
 
 Without fixes both races show: a new pod gets traffic before its app listens (refused), and an old pod's process or
-address goes before every node has forgotten it (refused, no route, time-out). Readiness cures the first, preStop with a
+address goes before every node has forgotten it (refused, no route, timeout). Readiness cures the first, preStop with a
 graceful shutdown the second, and neither cures the other.
 """
 

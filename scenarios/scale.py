@@ -1,7 +1,7 @@
 """Manual scaling through the scale subresource: N replicas, M, and N again.
 
 Scaling out adds pods that are not listening yet (refused, cured by readiness); scaling in ends pods that nodes still
-send to (refused, no route, time-outs, cured by preStop with a graceful shutdown).
+send to (refused, no route, timeouts, cured by preStop with a graceful shutdown).
 """
 
 from hazd.scenario import scenario

@@ -1,6 +1,6 @@
 """Words of a command line: what those of some options mean, and how a whole line may be kept in a report.
 
-What cannot be read goes into `problems`, a line each, so that a caller is told all of it at once.
+What cannot be read goes into `problems`, a line each, so that all of it is reported at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_headers(pairs: list[str], problems: list[str]) -> tuple[tuple[str, str
 
 
 def kept_words(argv: list[str]) -> list[str]:
-    """A command line as a report may keep it: what a header that lets someone in holds is left out."""
+    """A command line as a report may keep it: what a header that lets someone in holds is omitted."""
     kept = []
     for before, word in zip(["", *argv], argv, strict=False):
         flag = "--header=" if word.startswith("--header=") else ""

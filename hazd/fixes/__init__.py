@@ -2,7 +2,7 @@
 
 Order of application does not matter (they commute under the same settings); `load` gives one fixed order so that names
 and reports read the same. A fix never lowers what the manifests already do, unless a setting asks for it by name.
-What a fix may be told is in FixSettings (_settings.py); what it left in the manifests comes back as Applied.
+What a fix may be asked for is in FixSettings (_settings.py); what it left in the manifests comes back as Applied.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ def check_document(doc: object) -> Iterator[Problem]:
     yield from _not_json(doc, "")
     for field, example in (("apiVersion", "apps/v1"), ("kind", "Deployment")):
         if not isinstance(doc.get(field), str):
-            yield field, doc.get(field), f"a text such as {example}"
+            yield field, doc.get(field), f"a string such as {example}"
     meta = doc.get("metadata")
     if not isinstance(meta, dict):
         yield "metadata", meta, "a mapping with a name"
@@ -57,13 +57,13 @@ def _check_service(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for index, port in enumerate(ports if isinstance(ports, list) else ()):
         number = port.get("port") if isinstance(port, dict) else None
         if not _is_port(number):
-            yield f"spec.ports[{index}].port", number, "a whole number from 1 to 65535"
+            yield f"spec.ports[{index}].port", number, "an integer from 1 to 65535"
 
 
 def _check_workload(doc: Manifest, spec: Mapping[str, Any]) -> Iterator[Problem]:
     replicas = spec.get("replicas", 1)
     if not _is_whole(replicas):
-        yield "spec.replicas", replicas, "a whole number from 0"
+        yield "spec.replicas", replicas, "an integer from 0"
     elif doc["kind"] == "Deployment":
         try:
             rolling_limits(doc)
@@ -93,7 +93,7 @@ def _check_workload(doc: Manifest, spec: Mapping[str, Any]) -> Iterator[Problem]
     ):
         for name in names:
             if name in place and not _is_whole(place[name]):
-                yield f"{where}.{name}", place[name], "a whole number of seconds from 0"
+                yield f"{where}.{name}", place[name], "an integer number of seconds from 0"
     if not isinstance(pod.get("affinity", {}), dict):
         yield "spec.template.spec.affinity", pod["affinity"], "a mapping"
     containers = pod.get("containers")
@@ -109,7 +109,7 @@ def _check_container(container: object, where: str) -> Iterator[Problem]:
         return
     for name in ("name", "image"):
         if not (isinstance(container.get(name), str) and container[name]):
-            yield f"{where}.{name}", container.get(name), "a text"
+            yield f"{where}.{name}", container.get(name), "a string"
     for name in ("lifecycle", "readinessProbe"):
         if not isinstance(container.get(name, {}), dict):
             yield f"{where}.{name}", container[name], "a mapping"
@@ -120,13 +120,13 @@ def _check_container(container: object, where: str) -> Iterator[Problem]:
     for index, item in enumerate(container.get("env", ())):
         variable, value = (item.get("name"), item.get("value", "")) if isinstance(item, dict) else (None, item)
         if not isinstance(variable, str):
-            yield f"{where}.env[{index}].name", variable, "a text"
+            yield f"{where}.env[{index}].name", variable, "a string"
         if not isinstance(value, str):
-            yield f"{where}.env[{index}].value", value, f'a text; put it in quotes: "{value}"'
+            yield f"{where}.env[{index}].value", value, f'a string; put it in quotes: "{value}"'
     for index, item in enumerate(container.get("ports", ())):
         port = item.get("containerPort") if isinstance(item, dict) else item
         if not _is_port(port):
-            yield f"{where}.ports[{index}].containerPort", port, "a whole number from 1 to 65535"
+            yield f"{where}.ports[{index}].containerPort", port, "an integer from 1 to 65535"
 
 
 def _is_whole(value: object) -> bool:
@@ -139,18 +139,18 @@ def _is_port(value: object) -> bool:
 
 def _texts(value: object, where: str) -> Iterator[Problem]:
     if value is not None and not isinstance(value, dict):
-        yield where, value, "a mapping of texts"
+        yield where, value, "a mapping of strings"
     for name, text in value.items() if isinstance(value, dict) else ():
         if not isinstance(text, str):
-            yield f"{where}.{name}", text, f'a text; put it in quotes: "{text}"'
+            yield f"{where}.{name}", text, f'a string; put it in quotes: "{text}"'
 
 
 def _not_json(value: object, where: str) -> Iterator[Problem]:
-    """YAML knows dates, sets and keys that are no texts; the API's JSON does not."""
+    """YAML knows dates, sets and keys that are no strings; the API's JSON does not."""
     if isinstance(value, dict):
         for name, item in value.items():
             if not isinstance(name, str):
-                yield where or "document", name, f'a text as a key; put it in quotes: "{name}"'
+                yield where or "document", name, f'a string as a key; put it in quotes: "{name}"'
             yield from _not_json(item, f"{where}.{name}" if where else str(name))
     elif isinstance(value, list):
         for index, item in enumerate(value):

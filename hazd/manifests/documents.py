@@ -29,7 +29,7 @@ def load_documents(path: Path) -> tuple[Manifest, ...]:
 
 
 def parse_documents(text: str, source: str) -> tuple[Manifest, ...]:
-    """Every document of a YAML text, `kind: List` taken apart, empty documents left out. Raises UsageError."""
+    """Every document of a YAML text, `kind: List` split, empty documents skipped. Raises UsageError."""
     try:
         found = [item for item in yaml.safe_load_all(text) if item is not None]
     except yaml.YAMLError as error:
@@ -168,7 +168,7 @@ class _Plain(yaml.SafeDumper):
 
 
 def without_secrets(documents: Iterable[Manifest]) -> list[Manifest]:
-    """The documents as they may be kept: what a Secret holds is told by its length alone."""
+    """The documents as they may be kept: what a Secret holds is replaced by its length."""
     kept = []
     for doc in documents:
         if doc["kind"] == "Secret":

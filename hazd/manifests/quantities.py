@@ -34,7 +34,7 @@ def parse_quantity(value: str | int | float, field: str = "quantity") -> Fractio
 
 
 def int_or_percent(value: str | int, total: int, *, round_up: bool, field: str = "value") -> int:
-    """A whole number as it stands, or a percentage of `total`, rounded to a whole one. Raises UsageError.
+    """An integer as it stands, or a percentage of `total`, rounded to an integer. Raises UsageError.
 
     Who rounds how (API reference): Deployment maxSurge up, Deployment maxUnavailable down, both fields of a
     PodDisruptionBudget up.
@@ -43,7 +43,7 @@ def int_or_percent(value: str | int, total: int, *, round_up: bool, field: str =
         return value
     match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise UsageError(f"{field}: {value!r} is not right", "a whole number from 0, or a percentage such as 25%")
+        raise UsageError(f"{field}: {value!r} is invalid", "an integer from 0, or a percentage such as 25%")
     share = int(match[1]) * total
     return -(-share // 100) if round_up else share // 100
 

@@ -59,7 +59,7 @@ def test_whole_numbers_stand(value: int, total: int, up: bool) -> None:
 
 @pytest.mark.parametrize("value", [-1, "25", "-25%", "2.5%", "%", True, None, 1.0])
 def test_neither_whole_nor_percent(value: Any) -> None:
-    """As the API: a text must carry its per cent sign."""
+    """As the API: a string must carry its per cent sign."""
     with pytest.raises(UsageError, match="maxSurge"):
         int_or_percent(value, 4, round_up=True, field="maxSurge")
 
