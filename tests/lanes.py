@@ -1,9 +1,9 @@
 """python -m tests.lanes [--strict]: every check and test this machine can run, in lanes side by side.
 
 `make test` and `.ci/run` are this. What is missing is set up first where root on Debian can (setup/docker, setup/kind);
-one line each says what could not be. --strict makes each of those, and each skipped test, a failure. The last line
-counts the tests of all lanes. What was started here is ended here: a kind cluster, Docker; every lane's output stays in
-.lanes/.
+one line each says what could not be, and which test was skipped. --strict makes what could not be set up a failure. The
+last line counts the tests of all lanes. What was started here is ended here: a kind cluster, Docker; every lane's
+output stays in .lanes/.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Outcome:
     code: int
     seconds: float
     counts: dict[str, int] = field(default_factory=dict)
+    skips: list[str] = field(default_factory=list)
 
 
 def count(text: str) -> dict[str, int]:
@@ -54,6 +55,11 @@ def count(text: str) -> dict[str, int]:
     lines = COUNTS.findall(text)
     found = re.findall(r"(\d+) (passed|failed|skipped|error)s?\b", lines[-1]) if lines else []
     return {word: int(number) for number, word in found}
+
+
+def skips(text: str) -> list[str]:
+    """PURE: pytest's lines on skipped tests, each with its reason (-ra)."""
+    return re.findall(r"^SKIPPED .*$", text, re.MULTILINE)
 
 
 def closing_line(outcomes: Iterable[Outcome]) -> str:
@@ -95,7 +101,7 @@ class Lanes:
             say(name, str(problem))
             code = 3
         text = log.read_text(errors="replace") if log.exists() else ""
-        self.outcomes[name] = outcome = Outcome(code, time.monotonic() - start, count(text))
+        self.outcomes[name] = outcome = Outcome(code, time.monotonic() - start, count(text), skips(text))
         return outcome
 
     def lacks(self, what: str, why: str) -> None:
@@ -176,9 +182,11 @@ class Lanes:
         for name in absent:
             print(f"lane {name} did not run")
         failed = any(outcome.code for outcome in self.outcomes.values()) or "lab" in absent
-        skipped = sum(outcome.counts.get("skipped", 0) for outcome in self.outcomes.values())
-        if self.strict and (self.lacking or absent or skipped):
-            print("strict: what is not set up, a lane that did not run or a skipped test is a failure")
+        for name, outcome in self.outcomes.items():
+            for line in outcome.skips:
+                print(f"lane {name}: {line}")
+        if self.strict and (self.lacking or absent):
+            print("strict: what is not set up or a lane that did not run is a failure")
             failed = True
         print(f"{(time.monotonic() - self.start) / 60:.1f} minutes in all")
         print(closing_line(self.outcomes.values()), flush=True)
@@ -232,4 +240,4 @@ if __name__ == "__main__":
     sys.exit(anyio.run(main, parser.parse_args().strict))
 
 
-__all__ = ["Lanes", "Outcome", "closing_line", "count", "main"]
+__all__ = ["Lanes", "Outcome", "closing_line", "count", "main", "skips"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lanes import Outcome, closing_line, count
+from tests.lanes import Outcome, closing_line, count, skips
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,12 @@ from tests.lanes import Outcome, closing_line, count
 def test_pytests_closing_line_is_read(text: str, counts: dict[str, int]) -> None:
     """Every word of it that says what became of a test; deselected ones belong to another lane."""
     assert count(text) == counts
+
+
+def test_skips_are_repeated_with_their_reasons() -> None:
+    """Nobody reads a lane's whole log to learn what was not tested."""
+    text = "SKIPPED [1] tests/a.py:3: needs a registry\nPASSED tests/b.py\n= 1 passed, 1 skipped in 1.00s ="
+    assert skips(text) == ["SKIPPED [1] tests/a.py:3: needs a registry"]
 
 
 def test_the_closing_line_adds_the_lanes() -> None:
