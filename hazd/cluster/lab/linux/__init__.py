@@ -1,4 +1,4 @@
 """The part of the lab that runs below the API: namespaces, processes and rules, in processes of their own.
 
-Nothing here is imported by the hazd process except `wire`; nothing here knows of pods' specs or of control loops.
+Of it the hazd process imports `wire` and the exit codes of `attempt` only; nothing here knows of pods' specs or of control loops.
 """

@@ -79,6 +79,7 @@ class Links:
 
     def add_veth(self, name: str, peer: str, namespace: int, mac: str) -> None:
         """A pair: `name` here, `peer` with this MAC address in the namespace of the descriptor."""
+        # ifla_info_attributes: KIND, DATA, which holds VETH_INFO_PEER
         other = _link() + string(IFLA_IFNAME, peer) + _mac(mac) + _index(IFLA_NET_NS_FD, namespace)
         kind = nested(IFLA_LINKINFO, string(1, "veth"), nested(2, nested(1, other)))
         self._ask(f"add veth {name} to {peer}", NEWLINK, ADD, _link() + string(IFLA_IFNAME, name) + kind)
@@ -95,7 +96,7 @@ class Links:
         self._ask(f"delete link {name}", DELLINK, 0, _link() + string(IFLA_IFNAME, name))
 
     def add_address(self, link: int, address: str, prefix: int) -> None:
-        raw = socket.inet_aton(address)
+        raw = socket.inet_aton(address)  # ifa attributes: ADDRESS, LOCAL
         body = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, 0, link) + attribute(1, raw) + attribute(2, raw)
         self._ask(f"add address {address}/{prefix}", NEWADDR, ADD, body)
 
@@ -104,11 +105,12 @@ class Links:
         network, _, prefix = destination.partition("/")
         kind = (TABLE_MAIN, PROTOCOL_STATIC, 0, UNICAST, ONLINK if onlink else 0)
         body = struct.pack("=BBBBBBBBI", socket.AF_INET, int(prefix), 0, 0, *kind)
+        # rtattr_type_t: 1 DST, 4 OIF, 5 GATEWAY
         body += attribute(1, socket.inet_aton(network)) + attribute(5, socket.inet_aton(gateway))
         self._ask(f"add route {destination} via {gateway}", NEWROUTE, ADD, body + (_index(4, link) if link else b""))
 
     def add_neighbour(self, link: int, address: str, mac: str) -> None:
         """A permanent entry."""
-        body = struct.pack("=BxxxiHBB", socket.AF_INET, link, PERMANENT, 0, 0)
+        body = struct.pack("=BxxxiHBB", socket.AF_INET, link, PERMANENT, 0, 0)  # nda attributes: DST, LLADDR
         body += attribute(1, socket.inet_aton(address)) + attribute(2, bytes.fromhex(mac.replace(":", "")))
         self._ask(f"add neighbour {address}", NEWNEIGH, ADD, body)

@@ -1,6 +1,7 @@
-"""nftables by netlink: messages for one table, sent as one transaction, with the kernel's own word on what it refuses.
+"""nftables by netlink: messages for one table, sent as one transaction, with the kernel's reason for what it refuses.
 
-Source of every number: include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h of Linux 6.
+Source of every number: include/uapi/linux/netfilter/nf_tables.h and nfnetlink.h of Linux 6. Attributes are given by
+their numbers, in the order of the enum that a comment names.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ VERDICT_DATA = 0xFFFFFF00
 ADDRESS, PROTOCOL, PORT, MARK = 7, 12, 13, 19
 """Types of the fields of keys and data; the kernel only stores them, for whoever lists the rules with nft."""
 PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+NETWORK_HEADER, TRANSPORT_HEADER, META_L4PROTO, CT_STATE, CMP_NOT_EQUAL = 1, 2, 16, 0, 1
 CT_NEW, CT_INVALID = 8, 1
+RANDOM, ICMP_UNREACHABLE, PORT_UNREACHABLE, DNAT = 1, 0, 3, 1
 ELEMENTS_A_MESSAGE = 500
 """An attribute's length has 16 bits; an element with a verdict takes some 80 bytes."""
 
@@ -56,43 +59,53 @@ def _verdict(kind: int, code: int, chain: str = "") -> bytes:
 
 # -- expressions ------------------------------------------------------------------------------------------------------
 def expression(name: str, *attributes: bytes) -> bytes:
+    # nft_list_attributes: ELEM, holding nft_expr_attributes: NAME, DATA
     return nested(1, string(1, name), nested(2, *attributes))
 
 
 def load_destination(register: int) -> bytes:
     """The packet's IPv4 destination address (16 bytes into the network header)."""
-    return expression("payload", number(1, register), number(2, 1), number(3, 16), number(4, 4))
+    return _payload(register, NETWORK_HEADER, 16, 4)
 
 
 def load_source(register: int) -> bytes:
     """The packet's IPv4 source address (12 bytes into the network header)."""
-    return expression("payload", number(1, register), number(2, 1), number(3, 12), number(4, 4))
+    return _payload(register, NETWORK_HEADER, 12, 4)
 
 
 def load_protocol(register: int) -> bytes:
-    return expression("meta", number(1, register), number(2, 16))  # NFT_META_L4PROTO
+    return expression("meta", number(1, register), number(2, META_L4PROTO))  # nft_meta_attributes: DREG, KEY
 
 
 def load_destination_port(register: int) -> bytes:
-    return expression("payload", number(1, register), number(2, 2), number(3, 2), number(4, 2))
+    return _payload(register, TRANSPORT_HEADER, 2, 2)
+
+
+def _payload(register: int, header: int, offset: int, length: int) -> bytes:
+    # nft_payload_attributes: DREG, BASE, OFFSET, LEN
+    return expression("payload", number(1, register), number(2, header), number(3, offset), number(4, length))
 
 
 def connection_is(state: int) -> tuple[bytes, ...]:
     """Continue if conntrack has the packet's connection in this state. Overwrites R0."""
     mask, zero = struct.pack("=I", state), bytes(4)
     return (
-        expression("ct", number(1, R0), number(2, 0)),
+        expression("ct", number(1, R0), number(2, CT_STATE)),  # nft_ct_attributes: DREG, KEY
+        # nft_bitwise_attributes: SREG, DREG, LEN, MASK, XOR
         expression("bitwise", number(1, R0), number(2, R0), number(3, 4), _data(4, mask), _data(5, zero)),
-        expression("cmp", number(1, R0), number(2, 1), _data(3, zero)),  # NFT_CMP_NEQ
+        expression(
+            "cmp", number(1, R0), number(2, CMP_NOT_EQUAL), _data(3, zero)
+        ),  # nft_cmp_attributes: SREG, OP, DATA
     )
 
 
 def verdict(code: int, chain: str = "") -> bytes:
-    return expression("immediate", number(1, VERDICT), _verdict(2, code, chain))
+    return expression("immediate", number(1, VERDICT), _verdict(2, code, chain))  # nft_immediate_attributes: DREG, DATA
 
 
 def lookup(name: str, into: int | None = None, number_of_set: int | None = None) -> bytes:
     """Continue if the key from R0 on is in the set; a map's data is loaded `into` that register."""
+    # nft_lookup_attributes: SET, SREG, DREG, SET_ID
     found = b"" if into is None else number(3, into)
     return expression(
         "lookup", string(1, name), number(2, R0), found, b"" if number_of_set is None else number(4, number_of_set)
@@ -101,17 +114,20 @@ def lookup(name: str, into: int | None = None, number_of_set: int | None = None)
 
 def random_below(modulus: int) -> bytes:
     """A random number from 0 to modulus - 1 into R0, in the host's byte order."""
-    return expression("numgen", number(1, R0), number(2, modulus), number(3, 1))
+    # nft_ng_attributes: DREG, MODULUS, TYPE
+    return expression("numgen", number(1, R0), number(2, modulus), number(3, RANDOM))
 
 
 def reject() -> bytes:
     """ICMP port unreachable, which a connecting client sees as ECONNREFUSED."""
-    return expression("reject", number(1, 0), attribute(2, b"\x03"))
+    # nft_reject_attributes: TYPE, ICMP_CODE
+    return expression("reject", number(1, ICMP_UNREACHABLE), attribute(2, bytes([PORT_UNREACHABLE])))
 
 
 def dnat() -> bytes:
     """To the address in R0 and the port in R1."""
-    return expression("nat", number(1, 1), number(2, socket.AF_INET), number(3, R0), number(5, R1))
+    # nft_nat_attributes: TYPE, FAMILY, REG_ADDR_MIN, REG_ADDR_MAX, REG_PROTO_MIN
+    return expression("nat", number(1, DNAT), number(2, socket.AF_INET), number(3, R0), number(5, R1))
 
 
 def masquerade() -> bytes:
@@ -130,6 +146,7 @@ class Table:
 
     def add_chain(self, name: str, *, kind: str = "", hook: int = 0, priority: int = 0) -> Message:
         """kind: "nat" or "filter" for a chain that the hook enters; without it, one that rules enter."""
+        # nft_chain_attributes: TABLE, HANDLE, NAME, HOOK (nft_hook_attributes: HOOKNUM, PRIORITY), ..., 7 TYPE
         base = nested(4, number(1, hook), number(2, priority)) + string(7, kind) if kind else b""
         return Message(
             f"add chain ip {self.name} {name}", NEWCHAIN, CREATE, string(1, self.name) + string(3, name) + base
@@ -142,6 +159,7 @@ class Table:
         return Message(f"flush chain ip {self.name} {name}", DELRULE, 0, string(1, self.name) + string(2, name))
 
     def add_rule(self, chain: str, words: str, *expressions: bytes) -> Message:
+        # nft_rule_attributes: TABLE, CHAIN, HANDLE, EXPRESSIONS
         body = string(1, self.name) + string(2, chain) + nested(4, *expressions)
         return Message(f"add rule ip {self.name} {chain} {words}", NEWRULE, CREATE | APPEND, body)
 
@@ -152,6 +170,7 @@ class Table:
 
         number_of_set: how the same transaction refers to it.
         """
+        # nft_set_attributes: TABLE, NAME, FLAGS, KEY_TYPE, KEY_LEN, DATA_TYPE, DATA_LEN, ..., 10 ID
         body = string(1, self.name) + string(2, name) + number(3, flags)
         body += number(4, _type_of(key)) + number(5, 4 * len(key))
         if data:
@@ -166,6 +185,7 @@ class Table:
     def add_elements(self, name: str, elements: Sequence[bytes], number_of_set: int | None = None) -> Iterator[Message]:
         """Elements as `element`, `element_to_data` and `element_to_chain` make them."""
         for at in range(0, len(elements), ELEMENTS_A_MESSAGE):
+            # nft_set_elem_list_attributes: TABLE, SET, ELEMENTS, SET_ID
             some = elements[at : at + ELEMENTS_A_MESSAGE]
             body = string(1, self.name) + string(2, name) + nested(3, *some)
             body += b"" if number_of_set is None else number(4, number_of_set)
@@ -177,6 +197,7 @@ def _type_of(fields: Sequence[int]) -> int:
     return functools.reduce(lambda sofar, each: sofar << 6 | each, fields)
 
 
+# nft_set_elem_attributes: KEY, DATA
 def element(key: bytes) -> bytes:
     return nested(1, _data(1, key))
 

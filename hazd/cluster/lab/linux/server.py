@@ -22,11 +22,6 @@ from hazd.cluster.lab.service_port import ServicePort
 Response = tuple[dict[str, Any], tuple[int, ...]]
 
 
-def _errno_of(problem: Exception) -> int:
-    """The kernel's, of an OSError or of pyroute2's NetlinkError; 0 where there is none."""
-    return getattr(problem, "errno", None) or getattr(problem, "code", None) or 0
-
-
 class Server:
     """One lab's operations. `op_NAME` takes the message's fields and returns the response and its descriptors."""
 
@@ -129,7 +124,7 @@ class Server:
             for fd in passed:
                 os.close(fd)
         except Exception as problem:  # every failure of an operation is its caller's to handle
-            detail = {"error": f"{type(problem).__name__}: {problem}", "errno": _errno_of(problem)}
+            detail = {"error": f"{type(problem).__name__}: {problem}", "errno": getattr(problem, "errno", 0) or 0}
             wire.send(self.control, {"id": number, **detail})
 
     def _relay(self, message: dict[str, Any], fds: list[int]) -> None:
