@@ -12,6 +12,7 @@ import pytest
 from hazd.analysis.stats import percent
 from hazd.cli.until import Until
 from hazd.fixes import load as load_fixes
+from hazd.journal import write_sealed
 from hazd.model import ClusterInfo, Trial
 from hazd.plan import Options, make_trials
 from hazd.report import markdown, read
@@ -36,9 +37,9 @@ def add_trials(folder: Path, names: list[str], sound: bool = True, **fields: Any
     for name in names:
         world = rollout(**SOUND) if sound else rollout()  # type: ignore[arg-type]
         world.rate = 60.0
-        world.write(folder / "trials" / name, **({"name": name} | FIXES | fields))
+        world.write(folder / "trials" / name, **({"name": name, "run": folder.name} | FIXES | fields))
         meta["trials"].append({"name": name})
-    (folder / "run.json").write_text(json.dumps(meta))
+    write_sealed(folder / "run.json", meta)
 
 
 @dataclass
@@ -132,7 +133,7 @@ def test_a_bound_that_was_not_reached_is_no_pass(bound: float, verdict: str, fol
     add_trials(folder, ["rollout--x"])
     meta = json.loads((folder / "run.json").read_text())
     about = {"until": {"bound": bound, "budget_s": 1.0}, "stopped": "another round would exceed the budget"}
-    (folder / "run.json").write_text(json.dumps(meta | about))
+    write_sealed(folder / "run.json", meta | about)
     summary = read(folder)[0]
     assert summary["verdict"] == verdict
     text = markdown.render(summary)
