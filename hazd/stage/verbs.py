@@ -35,9 +35,15 @@ class Stage(View):
     """
 
     def __init__(
-        self, cluster: Cluster, trial: Trial, workload: Ref, next_image: str, mark: Callable[[Event], None]
+        self,
+        cluster: Cluster,
+        trial: Trial,
+        workload: Ref,
+        next_image: str,
+        mark: Callable[[Event], None],
+        now_ns: Callable[[], int] = unix_ns,
     ) -> None:
-        super().__init__(cluster, trial, workload, mark)
+        super().__init__(cluster, trial, workload, mark, now_ns)
         self.next_image = next_image
         self._undo: list[tuple[str, Callable[[], Awaitable[None]]]] = []
 
@@ -59,7 +65,7 @@ class Stage(View):
 
     async def restart(self) -> None:
         """kubectl rollout restart."""
-        patch = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": str(unix_ns())}}}
+        patch = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": str(self._now_ns())}}}
         await self.cluster.patch(self.workload, {"spec": {"template": patch}})
         self.mark("restart", "rollout restart")
 

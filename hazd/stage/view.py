@@ -28,17 +28,25 @@ AWAY_S = 60.0
 class View:
     """Looks at one workload through a cluster; `mark` puts a line on the timeline. Times in seconds."""
 
-    def __init__(self, cluster: Cluster, trial: Trial, workload: Ref, mark: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        trial: Trial,
+        workload: Ref,
+        mark: Callable[[Event], None],
+        now_ns: Callable[[], int] = unix_ns,
+    ) -> None:
         self.cluster = cluster
         self.trial = trial
         self.options = dict(trial.options)
         self.workload = workload
         self.namespace = workload.namespace
         self._mark = mark
+        self._now_ns = now_ns
 
     def mark(self, reason: str, text: str, ref: Ref | None = None) -> None:
         """Put one line on the timeline."""
-        self._mark(Event(unix_ns(), "stage", ref or self.workload, reason, detail={"text": text}))
+        self._mark(Event(self._now_ns(), "stage", ref or self.workload, reason, detail={"text": text}))
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

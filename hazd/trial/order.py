@@ -187,7 +187,7 @@ class OneTrial:
         await self._deploy()
         ref = Ref(workload["kind"], workload["metadata"]["name"], self.namespace)
         next_image = self.images.app_next if self.trial.next_image is None else self.trial.next_image
-        self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add)
+        self.stage = Stage(self.cluster, self.trial, ref, next_image, self.recorder.add, self.now_ns)
         async with anyio.create_task_group() as watching:
             watching.start_soon(watch_containers, self.cluster, self.namespace)
             await self._make_ready(service, tasks)

@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import anyio
 
-from hazd.clock import unix_ns
 from hazd.cluster.lab import state
 from hazd.cluster.lab.admission import Rules
 from hazd.cluster.lab.control.disruption import evict
@@ -172,7 +171,7 @@ class LabCluster:
                     yield waiting.popleft()
                     await anyio.lowlevel.checkpoint()
 
-        begun = unix_ns()
+        begun = self.store.now()
         waiting.extend(watch_event(obj, "ADDED", begun) for obj in self.store.list(kind, namespace))
         stop = self.store.on_change(on_change)
         try:
