@@ -181,10 +181,10 @@ def test_a_log_is_over_when_its_container_will_not_start_again(pod: dict[str, An
 @pytest.mark.anyio
 @pytest.mark.parametrize("spec", ["", "kin", "context:", "context", "KIND", "context :x"])
 async def test_an_unknown_cluster_is_a_usage_error(spec: str) -> None:
-    """The message names what was given, the hint what is known."""
+    """The message names what was given and what is known."""
     with pytest.raises(UsageError, match=f"'{spec}'") as caught:
         await open_cluster(spec)
-    assert "context:NAME" in caught.value.hint
+    assert "context:NAME" in caught.value.message
 
 
 @pytest.mark.anyio
