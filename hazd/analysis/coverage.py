@@ -28,6 +28,11 @@ _OFF_PLAN_NS = 1_000_000
 _REACH_NS = S
 _REACHABLE_NS = S
 """A pod that was listed for less need not have been sent any request."""
+_PHASES = {
+    "traffic_start_ns": "the traffic began",
+    "disrupt_start_ns": "the disruption began",
+    "settle_end_ns": "settling ended",
+}
 _NAMED = 3
 """Pods or windows that a reason names; the others it counts."""
 
@@ -71,8 +76,9 @@ def measure_coverage(case: Case, everything: Requests, at_risk: Sequence[Lost]) 
     start_ns = phases.get("traffic_start_ns")
     end_ns = phases.get("settle_end_ns") or phases.get("traffic_end_ns")
     late = _late_p99_ms(case, end_ns)
-    if not start_ns or not end_ns or not len(everything):
-        return Coverage(late_p99_ms=late)
+    unknown = [name for name in _PHASES if not phases.get(name)] if case.meta.get("state") == "complete" else []
+    if not start_ns or not end_ns or unknown or not len(everything):
+        return Coverage(tuple(f"nothing says when {_PHASES[name]}" for name in unknown), late_p99_ms=late)
     problems, unseen, notes = [*_unsent_streams(case, everything)], [], []
     for worker in _workers(case, everything, int(start_ns), phases.get("traffic_end_ns") or int(end_ns)):
         problems += worker.problems

@@ -69,7 +69,7 @@ def hook_sleep_s(container: Mapping[str, Any]) -> int | None:
     if not hook:
         return 0
     if "sleep" in hook:
-        return int(hook["sleep"]["seconds"])
+        return int(hook["sleep"].get("seconds", 0))
     words = [str(word) for word in (hook.get("exec") or {}).get("command") or ()]
     if len(words) == 3 and words[0].rsplit("/", 1)[-1] in ("sh", "bash", "ash") and words[1] == "-c":
         words = words[2].split()

@@ -30,10 +30,11 @@ from hazd.journal.schema import (
     labels_of,
     sample_schema,
 )
-from hazd.journal.shape import EVENT, RUN, TIME, TRIAL, faults, short
+from hazd.journal.shapes import EVENT, RUN, TIME, TRIAL
 from hazd.journal.writer import CLOSED_STATES, file_checksum
 from hazd.model import Event, Ref, TrialRecord
 from hazd.record import FIELDS, Holds
+from hazd.shape import faults, short
 
 NOT_A_RUN = "name a folder below reports/"
 AGAIN = "remove that trial's folder to run it again, or resume under another --name"

@@ -6,13 +6,16 @@ trial, or as something else.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hazd.errors import UsageError
 from hazd.manifests.quantities import rolling_limits
+from hazd.manifests.shapes import ANYTHING, BY_KIND
 from hazd.model import Manifest
+from hazd.shape import faults
 
 WORKLOAD_KINDS = ("Deployment", "StatefulSet")
 _DNS_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
@@ -22,6 +25,15 @@ Problem = tuple[str, object, str]
 
 def check_document(doc: object) -> Iterator[Problem]:
     """What is wrong with one document, as far as hazd relies on it."""
+    found = list(_check_document(doc))
+    yield from found
+    if isinstance(doc, dict):
+        named = {field for field, _, _ in found}
+        shape = BY_KIND.get(str(doc.get("kind")), ANYTHING)
+        yield from (fault for fault in faults(doc, shape) if fault[0] not in named)
+
+
+def _check_document(doc: object) -> Iterator[Problem]:
     if not isinstance(doc, dict):
         yield "document", doc, "a mapping with apiVersion, kind and metadata"
         return
@@ -155,7 +167,7 @@ def _not_json(value: object, where: str) -> Iterator[Problem]:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _not_json(item, f"{where}[{index}]")
-    elif not (value is None or isinstance(value, str | int | float)):
+    elif not (value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))):
         yield where, value, f'a value that JSON has; put it in quotes: "{value}"'
 
 
