@@ -31,7 +31,7 @@ test: .venv/.dev ## all checks and every test, in lanes side by side; as root on
 	$(PY) -m tests.lanes
 
 unit: .venv/.dev ## tests without sockets
-	$(PY) -m pytest -q tests/unit tests/golden tests/fixes tests/house
+	$(PY) -m pytest -q tests/unit tests/golden tests/mutants tests/fixes tests/house
 
 wire: .venv/.dev ## tests against servers that die in every way, on loopback
 	$(PY) -m pytest -q tests/wire
