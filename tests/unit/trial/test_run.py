@@ -12,7 +12,7 @@ from typing import Any, Self
 import anyio
 import pytest
 
-from hazd.errors import ClusterError, Crash, EnvironmentProblem, UsageError
+from hazd.errors import ClusterError, Crash, EnvironmentProblem, JournalError, UsageError
 from hazd.scenario import Scenario
 from hazd.stage import Stage
 from hazd.trial.run import Lane, Run, work_in_labs
@@ -93,6 +93,29 @@ def test_a_resumed_run_keeps_complete_trials_and_discards_others(tmp_path: Path)
         assert states(tmp_path) == dict.fromkeys(sorted(NAMES), "complete")
         assert (tmp_path / "run/trials/one/trial.json").read_bytes() == kept
         assert shown.done == ["two", "three"]
+
+    on_desk(test)
+
+
+def test_a_resumed_run_refuses_a_complete_trial_that_is_another_or_damaged(tmp_path: Path) -> None:
+    """The error names what differs, or the file; the trial is neither taken for today's nor removed."""
+
+    async def test(desk: Desk) -> None:
+        first = the_run(tmp_path, Shown(), names=("one",))
+        await first.begin(desk, [])
+        await Lane(first).work(desk, IMAGES)
+        samples = tmp_path / "run/trials/one/samples.arrow"
+        kept = samples.read_bytes()
+        other = Run(
+            {"poke": scenario(nothing)}, (trial("one", settle_s=3.0),), tmp_path / "run", Shown(), now_ns=now_ns
+        )
+        with pytest.raises(UsageError, match=r"settle_s was 2\.0, now it is 3\.0"):
+            await other.begin(desk, [])
+        assert samples.read_bytes() == kept
+        samples.write_bytes(kept[:-1])
+        with pytest.raises(JournalError, match=r"samples\.arrow: it does not match its checksum"):
+            await the_run(tmp_path, Shown(), names=("one",)).begin(desk, [])
+        assert samples.exists()
 
     on_desk(test)
 
