@@ -210,7 +210,10 @@ def _stalls(worker: _Worker) -> list[tuple[int, int]]:
 
 
 def _windows(case: Case, worker: int, end_ns: int) -> Iterator[Window]:
-    """From each change of the endpoints until this worker's node had it; and the second after a node was lost."""
+    """When something must be met by requests.
+
+    A change of the endpoints, until the worker's node had it; a pod's shutdown; the second after a node was lost.
+    """
     import numpy as np
 
     never = np.iinfo(np.int64).max
@@ -225,6 +228,12 @@ def _windows(case: Case, worker: int, end_ns: int) -> Iterator[Window]:
         words = [f"{', '.join(sorted(pods))} {verb}" for pods, verb in ((left, "left"), (came, "joined")) if pods]
         first_ns, last_ns = min(at_ns, until_ns), max(at_ns, until_ns, at_ns + _SHORTEST_WINDOW_NS)
         yield Window(first_ns, min(last_ns, end_ns), " and ".join(words) + " the endpoints")
+    for pod in case.story.pods.values():  # then its kept connections end, and what is under way on them
+        since_ns = pod.end_ns if pod.sigterm_ns is None else pod.sigterm_ns
+        if since_ns is None or case.lost_span(pod) or not case.origin_ns <= since_ns <= end_ns:
+            continue
+        until_ns = min(max(pod.end_ns or since_ns, since_ns + _SHORTEST_WINDOW_NS), since_ns + UNSEEN_WINDOW_NS)
+        yield Window(since_ns, min(until_ns, end_ns), f"pod {pod.name} shut down")
     for node in case.story.nodes.values():
         for since, _ in node.lost:
             if case.origin_ns <= since <= end_ns:
@@ -254,7 +263,7 @@ def _why_unseen(case: Case, worker: _Worker, window: Window, stalls: Sequence[tu
 
 def _shortened(sentences: Sequence[str]) -> list[str]:
     more = len(sentences) - _NAMED
-    return [*sentences[:_NAMED], *([f"and {more} more changes of the endpoints went by like that"] if more > 0 else [])]
+    return [*sentences[:_NAMED], *([f"and {more} more changes went by like that"] if more > 0 else [])]
 
 
 def _why_unreached(case: Case, lost: Lost, start_ns: int, end_ns: int) -> str | None:
