@@ -55,7 +55,7 @@ def images(kind_cluster: None) -> Images:
 
 @pytest.mark.kind
 def test_its_rolling_update_loses_requests_and_with_the_fixes_none(images: Images, tmp_path: Path) -> None:
-    """Both images are on the nodes; what nobody tells (which pod answered, how many) is not claimed."""
+    """Both images are on the nodes; the kernel names the pod of each failure, which no response does."""
     (tmp_path / "shop.yaml").write_text(SHOP.format(image=images.app))
     args = ("run", "rollout", "--workload", str(tmp_path / "shop.yaml"), "--next-image", images.app_next)
     _, summary = run_decided(
@@ -64,10 +64,11 @@ def test_its_rolling_update_loses_requests_and_with_the_fixes_none(images: Image
     bare, fixed = summary["trials"]
     assert bare["verdict"] == "FAIL", bare["reasons"]
     assert bare["failures"]["refused"] > 0
-    assert bare["attributed"] >= 0.8 * bare["requests"]["failed"], bare["causes"]
+    assert bare["attributed"] >= 0.95 * bare["requests"]["failed"], bare["causes"]
+    assert bare["failures_known"]["inferred"] == 0, bare["failures_known"]
     assert "not_listening_yet" in {cause["rule"] for cause in bare["causes"]}
     assert bare["accounting"]["reconciled"] is None
-    assert bare["propagation_ms"]["removal"]["n"] == 0
+    assert bare["propagation_ms"]["removal"]["n"] > 0
     assert fixed["fixes"] == ["prestop", "readiness"]
     assert fixed["verdict"] == "PASS", (fixed["reasons"], fixed["causes"])
     record = read_trial(tmp_path / summary["run"] / "trials" / fixed["name"])

@@ -1,4 +1,4 @@
-"""A matrix that was killed is resumed: what is complete stays as it is, the rest is run, one report has all."""
+"""A killed matrix is resumed: what is complete stays as it is, the rest is run, one report has all."""
 
 from __future__ import annotations
 
