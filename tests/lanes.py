@@ -144,8 +144,8 @@ class Lanes:
     async def all(self) -> None:
         """Preparing compiles on all cores the first time, so the lab, which looks at times, does not run beside it.
 
-        The kind lane is the longest and mostly waits for Kubernetes: it starts as soon as its cluster is there, and what
-        computes beside it gives way (nice).
+        The kind lane is the longest and mostly waits for Kubernetes: it starts as soon as its cluster is there, and
+        what computes beside it gives way (nice).
         """
         prepared = anyio.Event()
 
