@@ -26,7 +26,7 @@ from hazd.scenario import scenario
 from hazd.stage import Stage
 
 
-@scenario("a worker is lost", fixes=("prestop", "readiness"), expects=("terminations",))
+@scenario("a worker is lost", fixes=("prestop", "readiness", "graceful-shutdown"), expects=("terminations",))
 async def disrupt(stage: Stage) -> None:
     await stage.set_image()
     worker = max(await stage.cluster.list("Pod", stage.namespace, "app=hazd-worker"), key=index_of)["metadata"]
@@ -92,6 +92,7 @@ def test_a_lost_worker_makes_the_trial_inconclusive_and_is_named(cluster: str, h
         "0",
         "--with-prestop",
         "--with-readiness",
+        "--with-graceful-shutdown",
     )
     where = ("--cluster", cluster, "--scenarios", str(tmp_path / "scenarios"), "--out", str(tmp_path), "--name", "r")
     done = hazd("run", "worker-lost", *args, *where)
