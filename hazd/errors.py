@@ -55,7 +55,7 @@ class TimedOut(ClusterError):
 
 
 class JournalError(HazdError):
-    """A run folder cannot be read, or a worker's records do not match their check-sum."""
+    """A run folder cannot be read, or a worker's records do not match their checksum."""
 
 
 class Crash(HazdError):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hazd.analysis.requests import Requests
+from hazd.analysis.requests import Requests, of_connection
 from hazd.analysis.story import PodLife, Story
 from hazd.model import FailureKind, Phase
 
@@ -85,7 +85,7 @@ def observe(requests: Requests, flows: Any, story: Story, meta: Mapping[str, Any
         pods = np.zeros(0, dtype=object)
     direct = np.full(number, "", dtype=object)
     direct[hit] = pods
-    endpoint, direct = _inherit(requests, endpoint), _inherit(requests, direct)
+    endpoint, direct = (of_connection(requests.worker, requests.conn, words) for words in (endpoint, direct))
     named = (requests.pod != "") & requests.ok & (direct != "")
     agreed = int((named & (requests.pod == direct)).sum())
     watched = _watched(requests, observers, meta)
@@ -163,21 +163,6 @@ def _pods(addresses: Any, at_ns: Any, story: Story) -> Any:
                 best = pod
         if best is not None and (best.gone_ns is None or when <= best.gone_ns + ADDRESS_LEFT_NS):
             out[place] = best.name
-    return out
-
-
-def _inherit(requests: Requests, words: Any) -> Any:
-    """Every request of a kept connection has what its first one has."""
-    import numpy as np
-    import pandas as pd
-
-    key = requests.worker * (1 << 32) + requests.conn
-    known = (words != "") & (requests.conn != 0)
-    of = dict(zip(key[known].tolist(), words[known].tolist(), strict=True))
-    open_ = np.flatnonzero((words == "") & (requests.conn != 0) & ~requests.new)
-    out = words.copy()
-    if len(open_) and of:
-        out[open_] = pd.Series(key[open_]).map(of).fillna("").to_numpy(dtype=object)
     return out
 
 

@@ -104,7 +104,7 @@ def read_requests(frame: Any) -> Requests:
         status=numbers("status"),
         errno=numbers("errno"),
         pod=words["pod"],
-        peer=_peers(worker, conn, words["pod"]),
+        peer=of_connection(worker, conn, words["pod"]),
         local_port=numbers("local_port"),
         due_ns=due_ns,
         sent_ns=np.where(sent_ns == 0, due_ns, sent_ns),
@@ -125,19 +125,22 @@ def _codes(words: Any, names: tuple[str, ...]) -> Any:
     return table[found] if len(unique) else np.zeros(len(words), dtype=np.int64)
 
 
-def _peers(worker: Any, conn: Any, pod: Any) -> Any:
-    """The pod of each request's connection: it keeps its pod for life (conntrack holds the DNAT)."""
+def of_connection(worker: Any, conn: Any, words: Any) -> Any:
+    """Words known of some requests, handed on to the others of the same connection; "" where nothing is known.
+
+    A connection keeps its pod for life, since conntrack holds its translation.
+    """
     import numpy as np
     import pandas as pd
 
-    peers = pod.copy()
+    found = words.copy()
     key = worker * (1 << 32) + conn
-    known = (pod != "") & (conn != 0)
-    pods = dict(zip(key[known].tolist(), pod[known].tolist(), strict=True))
-    silent = np.flatnonzero((pod == "") & (conn != 0))
-    if len(silent) and pods:
-        peers[silent] = pd.Series(key[silent]).map(pods).fillna("").to_numpy(dtype=object)
-    return peers
+    known = (words != "") & (conn != 0)
+    of = dict(zip(key[known].tolist(), words[known].tolist(), strict=True))
+    silent = np.flatnonzero((words == "") & (conn != 0))
+    if len(silent) and of:
+        found[silent] = pd.Series(key[silent]).map(of).fillna("").to_numpy(dtype=object)
+    return found
 
 
-__all__ = ["FAILURES", "KINDS", "PHASES", "Requests", "read_requests"]
+__all__ = ["FAILURES", "KINDS", "PHASES", "Requests", "of_connection", "read_requests"]

@@ -3,7 +3,7 @@
 A stream has its batches in the order in which they were fetched, and each of them its records in the order in which
 requests ended. Two passes make a merge of it that is exact whatever the disorder: the first notes the earliest due time
 of each batch, the second hands out every row that no later batch can come before. Memory is that of the rows in the
-disorder, that is of about a time-out of traffic, not that of the run.
+disorder, that is of about a timeout of traffic, not that of the run.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ def decode_records(raw: bytes, worker: int, streams: Sequence[str], pods: Sequen
 
 
 def checksum_of(fields: Mapping[str, Any]) -> str:
-    """SHA-256 of a JSON object, its own checksum left out; the order of its keys and its layout do not matter."""
+    """SHA-256 of a JSON object, without its own checksum; the order of its keys and its layout do not matter."""
     rest = {name: value for name, value in fields.items() if name != CHECKSUM}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -54,7 +54,7 @@ def open_socket(address: str, port: int, *, ends: bool) -> socket.socket:
 
 
 class Observer:
-    """Reads until it is told to stop; what it saw leaves as lines, at once and in order."""
+    """Reads until it has to stop; what it saw leaves as lines, at once and in order."""
 
     def __init__(self, listening: socket.socket, stop_at_ns: int) -> None:
         self._socket = listening

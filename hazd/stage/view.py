@@ -19,7 +19,7 @@ from hazd.stage.containers import CRASH_LOOP, UNSCHEDULABLE, troubles
 
 POLL_S = 0.2
 LOOK_S = 5.0
-"""How often a roll-out that is not complete is asked why."""
+"""How often a rollout that is not complete is asked why."""
 STUCK_S = 60.0
 AWAY_S = 60.0
 """How long a wait outlasts an API server that does not answer; the services it watches over go on without it."""
@@ -185,7 +185,7 @@ class View:
 
 
 def rollout_state(deployment: Manifest) -> str:
-    """ "" when a Deployment's roll-out is complete, else what is missing; the rules of `kubectl rollout status`.
+    """ "" when a Deployment's rollout is complete, else what is missing; the rules of `kubectl rollout status`.
 
     Source: kubernetes/kubectl pkg/polymorphichelpers/rollout_status.go.
     """

@@ -33,7 +33,7 @@ async def _owners(cluster: Cluster, namespace: str) -> list[Ref]:
 async def remove_namespace(cluster: Cluster, namespace: str) -> None:
     """Delete a namespace with everything in it, pods without grace, and wait until it is gone. Idempotent.
 
-    Begun anew for as long as the API server is away; the caller sets the limit.
+    Begun again for as long as the API server is away; the caller sets the limit.
     """
     silence = Silence(just_now=True)
     while True:

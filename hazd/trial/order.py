@@ -243,7 +243,7 @@ class OneTrial:
                 await self._disrupt()
                 polling.cancel_scope.cancel()
         finally:
-            # Also on an error or Ctrl-C: what was sent is finished, recorded and fetched, within one time-out.
+            # Also on an error or Ctrl-C: what was sent is finished, recorded and fetched, within one timeout.
             with anyio.move_on_after(self.trial.traffic.timeout_s + 15, shield=True) as scope:
                 self.phases["traffic_end_ns"] = await self.fleet.stop()
                 await self.fleet.poll(self._tell)

@@ -46,7 +46,7 @@ async def ensure_metrics_server(cluster: Cluster, node: str, say: Say = silent) 
     say("installing metrics-server")
     # The APIService comes last, when the Service's rules are on the node. Before that, the API server's
     # connection to the ClusterIP leaves the node by its default route; where something out there accepts it (a
-    # transparent proxy), it is kept for ever, and every answer is that stranger's 404. A Service that stands since
+    # transparent proxy), it is kept without end, and every answer is that stranger's 404. A Service that stands since
     # such an attempt is replaced: a new ClusterIP is a new connection.
     for stale in (Ref("APIService", "v1beta1.metrics.k8s.io"), Ref("Service", "metrics-server", SYSTEM)):
         await cluster.delete(stale)

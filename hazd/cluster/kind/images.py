@@ -134,7 +134,7 @@ def _installer(python: str, machine: str) -> list[str]:
 
 
 def write_context(target: IO[bytes], content: Mapping[str, bytes], site: Path) -> None:
-    """The content and site/ as a tar; times and owners are left out, so that Docker's layer cache can work."""
+    """The content and site/ as a tar; without times and owners, so that Docker's layer cache can work."""
     with tarfile.open(fileobj=target, mode="w", format=tarfile.GNU_FORMAT) as context:
         for name, text in content.items():
             entry = tarfile.TarInfo(name)

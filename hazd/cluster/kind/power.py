@@ -66,7 +66,7 @@ def _thaw(containers: Sequence[str]) -> None:
             try:
                 if state.read_text().strip() != "THAWED":
                     state.write_text("THAWED")
-            except OSError:  # the cgroup has gone meanwhile
+            except OSError:  # the cgroup was removed meanwhile
                 continue
 
 

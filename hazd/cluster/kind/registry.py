@@ -1,6 +1,6 @@
 """Asks once, and briefly, whether Docker's image registry answers, and pulls what can be pulled.
 
-A machine without a registry must not wait for time-outs: `docker pull` would, for minutes, on some networks. Which
+A machine without a registry must not wait for timeouts: `docker pull` would, for minutes, on some networks. Which
 host is asked comes from the Docker engine's own settings (index, mirrors, proxy), never from this file.
 """
 
